@@ -1,0 +1,204 @@
+"""From a datagram to a message (RFC 3261 §7, §25). The only exception is ParseError.
+
+Only what every message needs is checked here: the start line, the field syntax, the fields that name the transaction and
+the dialog, and the body's length. Limits come first, each checked before the work it bounds.
+"""
+
+import re
+from dataclasses import dataclass
+
+from b2bua.sip.errors import ParseError
+from b2bua.sip.headers import COMPACT_FORMS, TOKEN, parse_cseq, parse_via, tag_of
+from b2bua.sip.message import Request, Response
+
+__all__ = ["Limits", "parse", "salvage"]
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a message may cost. Far above what carriers send, far below what hurts."""
+
+    message_bytes: int = 65_535
+    header_fields: int = 128
+    line_bytes: int = 8192
+    via_fields: int = 32
+
+
+_DEFAULT_LIMITS = Limits()
+
+# every usual spelling of the fields that carriers send, so that a name costs one look-up
+_COMMON_NAMES = (
+    "Via From To Call-ID CSeq Contact Max-Forwards Content-Type Content-Length Allow Supported Require User-Agent Server Route "
+    "Record-Route Reason Retry-After P-Asserted-Identity Privacy Timestamp Session-Expires Min-SE Accept Expires Date RSeq RAck "
+    "Proxy-Require Unsupported Warning Authorization Proxy-Authorization WWW-Authenticate Proxy-Authenticate Allow-Events "
+    "Content-Encoding Content-Disposition P-Charging-Vector P-Access-Network-Info Diversion History-Info Organization Subject"
+).split()
+_KEYS: dict[str, str] = {name: name.lower() for name in _COMMON_NAMES}
+_KEYS |= {name.lower(): name.lower() for name in _COMMON_NAMES}
+_KEYS |= {letter: name for letter, name in COMPACT_FORMS.items()}
+_KEYS |= {letter.upper(): name for letter, name in COMPACT_FORMS.items()}
+
+# fields of which a message has at most one (§7.3.1, §20); two of them leave it open which is meant
+_SINGLE = frozenset(
+    {"from", "to", "call-id", "cseq", "max-forwards", "content-length", "content-type", "date", "expires", "timestamp"}
+)
+
+# field-name HCOLON; HCOLON = *( SP / HTAB ) ":" SWS
+_NAME = re.compile(rf"({TOKEN})[ \t]*")
+_METHOD = re.compile(TOKEN)
+# what a request URI may not contain whatever its scheme
+_URI_REFUSED = re.compile(r'[\s<>"]')
+# callid = word [ "@" word ]
+_CALL_ID = re.compile(r"[A-Za-z0-9\-.!%*_+`'~()<>:\\\"/\[\]?{}]+(?:@[A-Za-z0-9\-.!%*_+`'~()<>:\\\"/\[\]?{}]+)?")
+_NUL_UNESCAPED = re.compile(r"(?<!\\)\0")
+_STATUS_LINE = re.compile(r"SIP/2\.0 (\d{3})(?: .*)?", re.IGNORECASE | re.DOTALL)
+
+
+def parse(data: bytes, limits: Limits = _DEFAULT_LIMITS) -> Request | Response:
+    """The message in a datagram or in one framed stream message. Bytes past Content-Length are cut off (§18.3)."""
+    if len(data) > limits.message_bytes:
+        raise ParseError("message too large", 513)
+    if data[:1] in b"\r\n":
+        data = data.lstrip(b"\r\n")  # §7.5: CRLFs before the start line are ignored
+    head, separator, body = data.partition(b"\r\n\r\n")
+    if not separator:
+        raise ParseError("no end of headers")
+    text = head.decode("utf-8", "surrogateescape")
+    lines = text.split("\r\n")
+    breaks = len(lines) - 1
+    if text.count("\n") != breaks or text.count("\r") != breaks:
+        raise ParseError("bare CR or LF")
+    if "\0" in text and _NUL_UNESCAPED.search(text):
+        raise ParseError("NUL in header")
+    if len(text) > limits.line_bytes and any(len(line) > limits.line_bytes for line in lines):
+        raise ParseError("header line too long", 513)
+    if "\r\n " in text or "\r\n\t" in text:
+        lines = _unfold(lines, limits.line_bytes)
+    if len(lines) - 1 > limits.header_fields:
+        raise ParseError("too many header fields", 513)
+
+    message = _start_line(lines[0])
+    fields: list[tuple[str, str]] = []
+    first: dict[str, str] = {}
+    for line in lines[1:]:
+        name, colon, value = line.partition(":")
+        key = _KEYS.get(name)
+        if key is None or not colon:
+            key = _key(name, colon)
+        value = value.strip(" \t")
+        if key in first:
+            if key in _SINGLE:
+                raise ParseError(f"two {key}")
+        else:
+            first[key] = value
+        fields.append((key, value))
+    message.fields = fields
+    message.first = first
+    try:
+        message.from_value = first["from"]
+        message.to_value = first["to"]
+        message.call_id = first["call-id"]
+        via = first["via"]
+        cseq = first["cseq"]
+    except KeyError as missing:
+        raise ParseError(f"no {missing.args[0]}") from None
+    message.via = parse_via(via)
+    message.cseq, message.cseq_method = parse_cseq(cseq)
+    message.from_tag = tag_of(message.from_value)
+    message.to_tag = tag_of(message.to_value)
+    if not _CALL_ID.fullmatch(message.call_id):
+        raise ParseError("bad Call-ID")
+    if isinstance(message, Request) and message.cseq_method != message.method:
+        raise ParseError("CSeq of another method")
+    vias = message.all("via")
+    if len(vias) > limits.via_fields:
+        raise ParseError("too many Via", 513)
+    length = first.get("content-length")
+    if length is not None:
+        if not (length.isascii() and length.isdigit()) or len(length) > 9:
+            raise ParseError("bad Content-Length")
+        size = int(length)
+        if size > len(body):
+            raise ParseError("body shorter than Content-Length")
+        if size < len(body):
+            body = body[:size]
+    message.body = body
+    return message
+
+
+def _start_line(line: str) -> Request | Response:
+    if line[:4].upper() == "SIP/":
+        found = _STATUS_LINE.fullmatch(line)
+        if found is None:
+            raise ParseError("bad status line")
+        status = int(found[1])
+        if not 100 <= status <= 699:
+            raise ParseError("status out of range")
+        return Response(status)
+    method, _, rest = line.partition(" ")
+    uri, _, version = rest.rpartition(" ")
+    if not _METHOD.fullmatch(method):
+        raise ParseError("bad method")
+    if version.upper() != "SIP/2.0":
+        # Request-Line = Method SP Request-URI SP SIP-Version: another well-formed version deserves its own answer (§21.5.6)
+        if re.fullmatch(r"SIP/\d+\.\d+", version, re.IGNORECASE):
+            raise ParseError("version not supported", 505)
+        raise ParseError("bad request line")
+    if not uri or _URI_REFUSED.search(uri) or ":" not in uri:
+        raise ParseError("bad request URI")
+    return Request(method, uri)
+
+
+def _key(name: str, colon: str) -> str:
+    found = _NAME.fullmatch(name)
+    if found is None or not colon:
+        raise ParseError("bad header field")
+    lowered = found[1].lower()
+    return COMPACT_FORMS.get(lowered, lowered)
+
+
+def _unfold(lines: list[str], line_bytes: int) -> list[str]:
+    """§7.3.1: a line that begins with white space goes on with the one before."""
+    whole: list[list[str]] = []
+    for line in lines:
+        if line[:1] in (" ", "\t"):
+            if len(whole) < 2:
+                raise ParseError("folded start line")
+            whole[-1].append(line.lstrip(" \t"))
+        else:
+            whole.append([line])
+    unfolded = [" ".join(pieces) if len(pieces) > 1 else pieces[0] for pieces in whole]
+    if any(len(line) > line_bytes for line in unfolded):
+        raise ParseError("header line too long", 513)
+    return unfolded
+
+
+_ECHOED = {"via", "from", "to", "call-id", "cseq"}
+
+
+def salvage(data: bytes) -> dict[str, list[str]] | None:
+    """What a stateless answer to an unreadable request must echo (§8.2.6.2), or None when it cannot be answered.
+
+    None for responses, for ACK (never answered), and where an echoed field is missing or could break the answer's lines.
+    """
+    head = data.lstrip(b"\r\n").partition(b"\r\n\r\n")[0][:_DEFAULT_LIMITS.line_bytes]
+    if head[:4].upper() == b"SIP/" or head[:4] == b"ACK ":
+        return None
+    echo: dict[str, list[str]] = {}
+    try:
+        lines = _unfold(head.decode("utf-8", "surrogateescape").split("\r\n"), _DEFAULT_LIMITS.line_bytes)
+        for line in lines[1:]:
+            name, colon, value = line.partition(":")
+            lowered = name.strip().lower()
+            key = COMPACT_FORMS.get(lowered, lowered)
+            if colon and key in _ECHOED:
+                if any(character in value for character in "\r\n\0"):
+                    return None
+                echo.setdefault(key, []).append(value.strip())
+    except ParseError:
+        return None
+    if echo.keys() != _ECHOED or len(echo["via"]) > _DEFAULT_LIMITS.via_fields:
+        return None
+    return echo
+
+
