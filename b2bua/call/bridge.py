@@ -1,0 +1,28 @@
+"""What passes from one leg to the other while the call is up: an event here is one method there."""
+
+from b2bua.call.events import Acked, Cancelled, Info, InfoAnswered, LegEvent, Updated, UpdateAnswered, UpdateRefused
+from b2bua.call.leg import Leg
+
+__all__ = ["cross"]
+
+
+def cross(event: LegEvent, to: Leg) -> bool:
+    """Hand an event to the other leg; False when it is none that crosses."""
+    match event:
+        case Acked(sdp):
+            to.acknowledge(sdp)
+        case Updated(sdp):
+            to.update(sdp)
+        case UpdateAnswered(sdp):
+            to.answer_update(sdp)
+        case UpdateRefused(status):
+            to.refuse_update(status)
+        case Cancelled():
+            to.cancel_update()
+        case Info():
+            to.send_info(event)
+        case InfoAnswered(number, status):
+            to.answer_info(number, status)
+        case _:
+            return False
+    return True

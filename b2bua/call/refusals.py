@@ -1,0 +1,150 @@
+"""Why a call does not go through, and what each reason looks like on the wire and in the record: one table.
+
+Reasons come from routing (who may call whom) and from the switch itself. Each has its SIP status, Q.850 cause, record
+outcome and text (rule R1: each refusal has its own reason, in SIP and in the record). What a far end answers is mapped by
+two more tables below.
+"""
+
+from enum import StrEnum
+from typing import Final, NamedTuple
+
+from routing.decide import Reason
+
+__all__ = [
+    "FAILOVER",
+    "REFUSALS",
+    "Local",
+    "Outcome",
+    "Verdict",
+    "cause_of",
+    "outcome_of",
+    "relayed_status",
+    "verdict_of",
+]
+
+
+class Outcome(StrEnum):
+    """How an attempt ended, as the record says it."""
+
+    ANSWERED = "answered"
+    BUSY = "busy"
+    NO_ANSWER = "no_answer"
+    CANCELLED = "cancelled"
+    REJECTED = "rejected"  # the callee or its network said no
+    FAILED = "failed"  # no route carried the call
+    REFUSED = "refused"  # we said no
+
+
+class Local(StrEnum):
+    """The switch's own reasons: limits, its state, and requests it cannot honour."""
+
+    DRAINING = "draining"
+    JOURNAL_FAILED = "journal_failed"
+    TOTAL_LIMIT = "total_limit"
+    TRUNK_LIMIT = "trunk_limit"
+    CALL_RATE = "call_rate"
+    MAX_FORWARDS = "max_forwards"
+    MERGED = "merged"
+    BAD_REQUEST = "bad_request"
+    BAD_EXTENSION = "bad_extension"
+    BAD_MEDIA_TYPE = "bad_media_type"
+    BAD_SESSION = "bad_session"
+    URI_SCHEME = "uri_scheme"
+    TRIPWIRE = "tripwire"
+    NO_ACK = "no_ack"
+    LONGEST_CALL = "longest_call"
+    HUNG_UP = "hung_up"
+    SHUTDOWN = "shutdown"
+    PEER_LOST = "peer_lost"
+
+
+class Verdict(NamedTuple):
+    """``retry_after`` in seconds, 0 for no such header; ``text`` goes into the Reason header and is ours alone."""
+
+    status: int
+    q850: int
+    text: str
+    retry_after: int = 0
+
+
+REFUSALS: Final[dict[str, Verdict]] = {
+    # routing: who may call whom
+    Reason.NUMBER_MALFORMED: Verdict(404, 1, "not a middle number"),
+    Reason.BLOCK_UNKNOWN: Verdict(404, 1, "number block not assigned"),
+    Reason.BLOCK_INACTIVE: Verdict(403, 21, "number block not active"),
+    Reason.CALLER_ANONYMOUS: Verdict(433, 21, "anonymous caller"),
+    Reason.CALLER_FOREIGN: Verdict(403, 21, "caller outside the numbering plan"),
+    Reason.CALLER_UNBOUND: Verdict(403, 21, "caller not bound to this number"),
+    Reason.BINDING_NOT_STARTED: Verdict(403, 21, "binding not yet valid"),
+    Reason.BINDING_EXPIRED: Verdict(403, 21, "binding expired"),
+    Reason.BINDING_ENDED: Verdict(403, 21, "binding ended"),
+    Reason.DIRECTION_BARRED: Verdict(403, 21, "direction not allowed"),
+    Reason.LOOP: Verdict(482, 25, "middle number calls middle number"),
+    # 500, not 503: another node of ours has no other routes (RFC 3261 §21.5.4 would make the peer give this node up)
+    Reason.NO_ROUTE: Verdict(500, 34, "no route"),
+    Reason.STORE_UNAVAILABLE: Verdict(503, 41, "binding store unavailable", 10),
+    # the switch's state and limits
+    Local.DRAINING: Verdict(503, 41, "draining", 30),
+    Local.JOURNAL_FAILED: Verdict(503, 41, "records cannot be written", 30),
+    Local.TOTAL_LIMIT: Verdict(503, 42, "node full", 5),
+    Local.TRUNK_LIMIT: Verdict(503, 42, "trunk full", 5),
+    Local.CALL_RATE: Verdict(503, 42, "too many calls a second", 1),
+    # the request itself
+    Local.MAX_FORWARDS: Verdict(483, 25, "too many hops"),
+    Local.MERGED: Verdict(482, 25, "merged request"),
+    Local.BAD_REQUEST: Verdict(400, 111, "request not usable"),
+    Local.BAD_EXTENSION: Verdict(420, 127, "extension not supported"),
+    Local.BAD_MEDIA_TYPE: Verdict(415, 79, "body type not supported"),
+    Local.BAD_SESSION: Verdict(488, 79, "session description not usable"),
+    Local.URI_SCHEME: Verdict(416, 127, "URI scheme not supported"),
+    # calls that the switch ends by itself; the status is for one that is not answered yet
+    Local.TRIPWIRE: Verdict(500, 41, "internal error"),
+    Local.NO_ACK: Verdict(500, 102, "answer not acknowledged"),
+    Local.LONGEST_CALL: Verdict(500, 16, "longest call reached"),
+    Local.HUNG_UP: Verdict(480, 16, "ended by the operator"),
+    Local.SHUTDOWN: Verdict(503, 41, "shutting down", 30),
+    Local.PEER_LOST: Verdict(500, 102, "peer does not answer"),
+}
+
+
+def verdict_of(reason: str) -> Verdict:
+    """The row of a reason."""
+    return REFUSALS[reason]
+
+
+# A failure of the route, not of the callee: the next route is tried (sip-level failover; never on the callee's own word)
+FAILOVER: Final = frozenset({408, 430, 500, 502, 503, 504})
+
+# What a caller may be told of the callee's side. Everything absent is told as 500: it speaks of our own request (401, 407,
+# 420, 481…), which the caller did not send. 3xx is consumed: its Contact is the callee's, and we do not follow it.
+_RELAYED: Final = frozenset(
+    {403, 404, 406, 408, 410, 413, 415, 480, 482, 483, 484, 485, 486, 488, 493, 500, 502, 504, 580, 600, 603, 604, 606}
+)
+
+# RFC 3398 §7.2.4.1, with 17 for 600 as for 486
+_CAUSES: Final = {
+    400: 41, 401: 21, 402: 21, 403: 21, 404: 1, 405: 63, 406: 79, 407: 21, 408: 102, 410: 22, 413: 127, 414: 127, 415: 79,
+    416: 127, 420: 127, 421: 127, 423: 127, 433: 21, 480: 18, 481: 41, 482: 25, 483: 25, 484: 28, 485: 1, 486: 17, 487: 16,
+    488: 79, 500: 41, 501: 79, 502: 38, 503: 41, 504: 102, 505: 127, 513: 127, 580: 47, 600: 17, 603: 21, 604: 1, 606: 79,
+}  # fmt: skip
+
+
+def relayed_status(status: int) -> int:
+    """The status that the caller gets for the callee's ``status``. 503 is ours alone to say: inward it is 500."""
+    if status in _RELAYED:
+        return status
+    return 480 if 300 <= status < 400 or status == 487 else 500
+
+
+def cause_of(status: int) -> int:
+    """The Q.850 cause of a SIP status (RFC 3398 §7.2.4.1), 31 (normal, unspecified) for one without a row."""
+    return _CAUSES.get(status, 31)
+
+
+def outcome_of(status: int) -> Outcome:
+    """The record's word for a callee's failure."""
+    if status in (486, 600):
+        return Outcome.BUSY
+    if status in FAILOVER or 500 <= status < 600:
+        return Outcome.FAILED
+    return Outcome.REJECTED

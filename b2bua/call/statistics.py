@@ -1,0 +1,41 @@
+"""What the switch counts: plain numbers in its own thread, turned into metrics only when somebody asks."""
+
+from bisect import bisect_left
+from collections import Counter
+
+__all__ = ["Histogram", "Statistics"]
+
+# seconds, for set-up (INVITE to ringing) and answer (INVITE to 200)
+SETUP_BOUNDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+ANSWER_BOUNDS = (0.5, 1.0, 2.0, 5.0, 10.0, 15.0, 20.0, 30.0, 45.0, 60.0, 90.0)
+
+
+class Histogram:
+    """Counts by upper bound in seconds, the last one for everything above."""
+
+    __slots__ = ("bounds", "counts", "total")
+
+    def __init__(self, bounds: tuple[float, ...]) -> None:
+        self.bounds = bounds
+        self.counts = [0] * (len(bounds) + 1)
+        self.total = 0.0
+
+    def observe(self, value: float) -> None:
+        """Count one value."""
+        self.counts[bisect_left(self.bounds, value)] += 1
+        self.total += value
+
+
+class Statistics:
+    """Everything call control counts. Keys hold trunk names and our own words, never a number."""
+
+    __slots__ = ("answer", "attempts", "drops", "outcomes", "refusals", "setup", "tripwire")
+
+    def __init__(self) -> None:
+        self.attempts: Counter[str] = Counter()  # by ingress trunk
+        self.outcomes: Counter[tuple[str, str]] = Counter()  # by ingress trunk and outcome
+        self.refusals: Counter[tuple[str, str]] = Counter()  # by ingress trunk and reason
+        self.drops: Counter[str] = Counter()  # datagrams dropped before parsing, by cause
+        self.setup = Histogram(SETUP_BOUNDS)
+        self.answer = Histogram(ANSWER_BOUNDS)
+        self.tripwire = 0
