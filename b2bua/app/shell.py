@@ -1,0 +1,237 @@
+"""The rhythm of the switch process, the same for every entry: feed, answer queries, journal, send, re-arm one timer."""
+
+import asyncio
+import gc
+import random
+import secrets
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+from b2bua.app.config import Settings
+from b2bua.app.udp import UdpSocket
+from b2bua.call.switch import Now, Switch, SwitchSettings
+from b2bua.sip.parser import Limits
+from b2bua.sip.timers import TimerValues
+from b2bua.sip.transaction import Flow
+from cdr.journal import encode_event, frame
+from cdr.record import Boot, Event
+from cdr.seal import Seal
+from cdr.store.segments import Writer
+from routing.decide import decide
+from routing.errors import StoreError
+from routing.plan import Plan
+from routing.store.sqlite import Reader
+from routing.trunks import format_peer
+
+__all__ = ["Shell"]
+
+LISTENER = "udp"
+# Deadlines closer together than this share one wake-up: a retransmission may be this late, in seconds.
+TIMER_GRAIN = 0.005
+# How often the store's change counter is read: a block works in under a second.
+PLAN_SECONDS = 0.25
+# The journal's writer wants to be asked about once a second even when nothing is written, to notice a disk that is back.
+JOURNAL_SECONDS = 1.0
+# Cyclic garbage is rare here, objects that live for a call are many: walk them seldom.
+GC_THRESHOLDS = (50_000, 20, 50)
+
+
+class Shell:
+    """Owns the switch and everything it needs of the outside. Made inside a running event loop."""
+
+    def __init__(self, settings: Settings, seal: Seal, journal: Writer, bindings: Reader, log: Callable[..., None]) -> None:
+        self.loop = asyncio.get_running_loop()
+        self.journal = journal
+        self.bindings = bindings
+        self.store_failure = ""
+        self.socket = UdpSocket(settings.sip.listen, LISTENER, settings.sip.dscp)
+        advertised = format_peer(settings.sip.advertise or self.socket.address)
+        self.trunks = settings.trunks
+        self.instance = secrets.token_hex(8)
+        self.switch = Switch(switch_settings(settings), self.trunks, _token, {LISTENER: advertised})
+        self._node = settings.node.name
+        self._seal = seal
+        self._log = log
+        self._plan = Plan(())
+        self._plan_version = -1
+        self._random = random.SystemRandom().random
+        self._timer: asyncio.TimerHandle | None = None
+        self._timer_at = 0.0
+        self._tickers: list[asyncio.TimerHandle] = []
+        self._syncing = False
+        self._sync_wanted = False
+        self._sync_thread = ThreadPoolExecutor(1, thread_name_prefix="journal-sync")
+        self._closed = False
+
+    def start(self) -> None:
+        """Write that we are here, then open the door."""
+        self._append([Boot(self._node, self.instance, _now().utc_ms)])
+        self._refresh_plan()
+        self._every(PLAN_SECONDS, self._refresh_plan)
+        self._every(JOURNAL_SECONDS, self._want_sync)
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(*GC_THRESHOLDS)
+        self.loop.add_reader(self.socket.fileno(), self._readable)
+
+    def enter(self, entry: Callable[[Now], object]) -> None:
+        """Let an operator's command into the switch, with the usual rhythm after it."""
+        now = _now()
+        entry(now)
+        self._pump(now)
+
+    async def close(self) -> None:
+        """Close the door and the journal. Calls must be over by now."""
+        self._closed = True
+        self.loop.remove_reader(self.socket.fileno())
+        for ticker in self._tickers:
+            ticker.cancel()
+        if self._timer is not None:
+            self._timer.cancel()
+        await self.loop.run_in_executor(self._sync_thread, self.journal.close)
+        self._sync_thread.shutdown()
+        self.socket.close()
+        self.bindings.close()
+
+    # entries
+
+    def _readable(self) -> None:
+        now = _now()
+        receive = self.switch.receive
+
+        def deliver(data: bytes, flow: Flow) -> None:
+            receive(data, flow, now)
+
+        self.socket.receive(deliver)
+        self._pump(now)
+
+    def _woken(self) -> None:
+        self._timer = None
+        now = _now()
+        self.switch.wake(now)
+        self._pump(now)
+
+    def _pump(self, now: Now) -> None:
+        switch = self.switch
+        while queries := switch.queries():
+            down = switch.down(now)
+            for query in queries:
+                decision = decide(
+                    query, self._plan, self.bindings.find, self.trunks, down, now.utc_ms, self._random
+                )
+                switch.decided(query, decision, now)
+        records = switch.records()
+        if records:
+            self._append(records)
+        send = self.socket.send
+        for wire, flow in switch.outgoing():
+            send(wire, flow)
+        if switch.notices:
+            for event, trunk in switch.notices:
+                self._log(event, trunk=trunk)
+            switch.notices.clear()
+        self._arm(now)
+
+    def _arm(self, now: Now) -> None:
+        deadline = self.switch.deadline()
+        if deadline is None:
+            return
+        at = max(deadline, now.monotonic + TIMER_GRAIN)
+        if self._timer is not None:
+            if self._timer_at <= at:
+                return
+            self._timer.cancel()
+        self._timer_at = at
+        self._timer = self.loop.call_at(at, self._woken)
+
+    # the journal
+
+    def _append(self, records: Sequence[Event]) -> None:
+        seal = self._seal
+        self.journal.append([frame(encode_event(event, seal)) for event in records])
+        self._note_journal()
+        if self.journal.sync_window_ms and not self._sync_wanted:
+            self._sync_wanted = True
+            if not self._syncing:
+                self.loop.call_later(self.journal.sync_window_ms / 1000, self._sync)
+
+    def _note_journal(self) -> None:
+        failure = self.journal.failed
+        if failure != self.switch.journal_failure:
+            self.switch.journal_failure = failure
+            self._log("journal_failed" if failure else "journal_recovered", reason=failure)
+
+    def _want_sync(self) -> None:
+        if not self._sync_wanted:
+            self._sync_wanted = True
+            if not self._syncing:
+                self._sync()
+
+    def _sync(self) -> None:
+        if self._syncing or self._closed:
+            return
+        self._syncing = True
+        self._sync_wanted = False
+        self._sync_thread.submit(self.journal.sync).add_done_callback(
+            lambda _: self.loop.call_soon_threadsafe(self._synced)
+        )
+
+    def _synced(self) -> None:
+        self._syncing = False
+        self._note_journal()
+        if self._sync_wanted and not self._closed:
+            self.loop.call_later(self.journal.sync_window_ms / 1000, self._sync)
+
+    # the plan
+
+    def _refresh_plan(self) -> None:
+        try:
+            version = self.bindings.changes()
+            if version != self._plan_version:
+                self._plan = self.bindings.plan()
+                self._plan_version = version
+            failure = ""
+        except StoreError as error:
+            failure = str(error)
+        if failure != self.store_failure:
+            self.store_failure = failure
+            self._log("store_failed" if failure else "store_recovered", reason=failure)
+
+    def _every(self, seconds: float, work: Callable[[], None]) -> None:
+        """Do ``work`` again and again until closed."""
+        index = len(self._tickers)
+
+        def tick() -> None:
+            work()
+            self._tickers[index] = self.loop.call_later(seconds, tick)
+
+        self._tickers.append(self.loop.call_later(seconds, tick))
+
+
+def switch_settings(settings: Settings) -> SwitchSettings:
+    """What the core needs of the settings file."""
+    sip, limits = settings.sip, settings.limits
+    return SwitchSettings(
+        node=settings.node.name,
+        product=sip.user_agent,
+        timers=TimerValues(sip.t1_ms / 1000, sip.t2_ms / 1000, sip.t4_ms / 1000),
+        message=Limits(limits.message_bytes, limits.header_fields, limits.header_line_bytes, limits.via_fields),
+        no_reply_seconds=sip.no_reply_seconds,
+        no_progress_seconds=sip.no_progress_seconds,
+        ring_seconds=sip.ring_seconds,
+        longest_call_seconds=sip.longest_call_seconds,
+        park_seconds=settings.routing.park_seconds,
+        max_calls=limits.max_calls,
+        calls_per_second=limits.calls_per_second,
+        source_messages_per_second=limits.source_messages_per_second,
+        source_burst=limits.source_burst,
+    )
+
+
+def _now() -> Now:
+    return Now(time.monotonic(), time.time_ns() // 1_000_000)
+
+
+def _token() -> str:
+    return secrets.token_hex(8)
