@@ -80,12 +80,22 @@ class SwitchCollector(Collector):
     def collect(self) -> Iterable[Metric]:
         """All families, for one scrape."""
         now = self._take()
-        yield _counter("x700_attempts", "Call attempts, by ingress trunk", ("trunk",), {(k,): v for k, v in now.attempts.items()})
+        yield _counter(
+            "x700_attempts", "Call attempts, by ingress trunk", ("trunk",), {(k,): v for k, v in now.attempts.items()}
+        )
         yield _counter("x700_calls", "Ended attempts, by ingress trunk and outcome", ("trunk", "outcome"), now.outcomes)
         yield _counter(
-            "x700_refusals", "Attempts and calls the switch ended, by ingress trunk and reason", ("trunk", "reason"), now.refusals
+            "x700_refusals",
+            "Attempts and calls the switch ended, by ingress trunk and reason",
+            ("trunk", "reason"),
+            now.refusals,
         )
-        yield _counter("x700_messages_received", "Messages by method or class", ("kind",), {(k,): v for k, v in now.received.items()})
+        yield _counter(
+            "x700_messages_received",
+            "Messages by method or class",
+            ("kind",),
+            {(k,): v for k, v in now.received.items()},
+        )
         yield _counter("x700_drops", "Datagrams dropped, by cause", ("cause",), {(k,): v for k, v in now.drops.items()})
         yield _counter(
             "x700_retransmissions",
@@ -94,24 +104,39 @@ class SwitchCollector(Collector):
             {("in",): now.retransmissions_in, ("out",): now.retransmissions_out},
         )
         yield _counter("x700_send_failures", "Datagrams the kernel refused", (), {(): now.send_failures})
-        yield _counter("x700_tripwire_hits", "Messages stopped because they held a number; must stay 0", (), {(): now.tripwire})
+        yield _counter(
+            "x700_tripwire_hits", "Messages stopped because they held a number; must stay 0", (), {(): now.tripwire}
+        )
         yield _gauge("x700_active_calls", "Calls up or being set up", (), {(): now.tables["calls"]})
-        yield _gauge("x700_trunk_calls", "Legs up or being set up, by trunk", ("trunk",), {(k,): v for k, v in now.trunk_calls.items()})
-        yield _gauge("x700_table_entries", "Entries of each table", ("table",), {(k,): v for k, v in now.tables.items()})
+        yield _gauge(
+            "x700_trunk_calls",
+            "Legs up or being set up, by trunk",
+            ("trunk",),
+            {(k,): v for k, v in now.trunk_calls.items()},
+        )
+        yield _gauge(
+            "x700_table_entries", "Entries of each table", ("table",), {(k,): v for k, v in now.tables.items()}
+        )
         yield _histogram("x700_setup_seconds", "From INVITE to ringing", now.setup)
         yield _histogram("x700_answer_seconds", "From INVITE to answer", now.answer)
         yield _counter("x700_journal_bytes", "Bytes written to the journal", (), {(): now.journal.bytes})
         yield _counter("x700_journal_lines", "Lines written to the journal", (), {(): now.journal.lines})
-        yield _counter("x700_journal_lost_lines", "Lines lost because disk and queue were full", (), {(): now.journal.lost})
+        yield _counter(
+            "x700_journal_lost_lines", "Lines lost because disk and queue were full", (), {(): now.journal.lost}
+        )
         yield _counter("x700_journal_syncs", "Forced writes to disk", (), {(): now.journal.syncs})
         yield _counter("x700_journal_sync_failures", "Forced writes that failed", (), {(): now.journal.sync_failures})
-        yield _gauge("x700_journal_sync_seconds", "Length of the last forced write", (), {(): now.journal.last_sync_seconds})
+        yield _gauge(
+            "x700_journal_sync_seconds", "Length of the last forced write", (), {(): now.journal.last_sync_seconds}
+        )
         yield _gauge("x700_journal_queued", "Writes waiting in memory for the disk", (), {(): now.journal.queued})
         yield _gauge("x700_journal_failed", "1 while records cannot be written", (), {(): int(now.journal_failed)})
         yield _gauge("x700_journal_lag_bytes", "Journal bytes the recorder has not stored yet", (), {(): now.lag_bytes})
         yield _gauge("x700_store_failed", "1 while the binding store cannot be read", (), {(): int(now.store_failed)})
         yield _gauge("x700_draining", "1 while no new calls are taken", (), {(): int(now.draining)})
-        yield _gauge("x700_recorder_failed", "1 while the recorder cannot store", (), {(): int(bool(now.recorder.error))})
+        yield _gauge(
+            "x700_recorder_failed", "1 while the recorder cannot store", (), {(): int(bool(now.recorder.error))}
+        )
         yield _gauge("x700_recorder_open_attempts", "Attempts the recorder has seen begin", (), {(): now.recorder.open})
 
 

@@ -40,7 +40,9 @@ GC_THRESHOLDS = (50_000, 20, 50)
 class Shell:
     """Owns the switch and everything it needs of the outside. Made inside a running event loop."""
 
-    def __init__(self, settings: Settings, seal: Seal, journal: Writer, bindings: Reader, log: Callable[..., None]) -> None:
+    def __init__(
+        self, settings: Settings, seal: Seal, journal: Writer, bindings: Reader, log: Callable[..., None]
+    ) -> None:
         self.loop = asyncio.get_running_loop()
         self.journal = journal
         self.bindings = bindings
@@ -117,9 +119,7 @@ class Shell:
         while queries := switch.queries():
             down = switch.down(now)
             for query in queries:
-                decision = decide(
-                    query, self._plan, self.bindings.find, self.trunks, down, now.utc_ms, self._random
-                )
+                decision = decide(query, self._plan, self.bindings.find, self.trunks, down, now.utc_ms, self._random)
                 switch.decided(query, decision, now)
         records = switch.records()
         if records:

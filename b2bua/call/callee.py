@@ -161,11 +161,12 @@ class CalleeLeg(Leg):
         except ParseError:
             fork.remote_value = response.to_value
         kept, self.dialog = self.dialog, fork
+        kept_ack = self._last_ack
         self._send_ack(response.cseq, b"")
         if response.to_tag not in self._forks:
             self._forks = (*self._forks, response.to_tag)
             self._request("BYE")
-        self.dialog = kept
+        self.dialog, self._last_ack = kept, kept_ack
 
     def _cancel(self, invite: ClientTransaction) -> None:
         if not self._cancelled:

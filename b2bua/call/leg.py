@@ -125,7 +125,7 @@ class Leg(Timer):
         self._reinvite: ClientTransaction | None = None  # our re-INVITE while the peer thinks
         self._reinvite_offered = False
         self._hold_ack = 0  # CSeq of a 2xx whose ACK waits for the answer from the other side
-        self._last_ack: tuple[int, bytes] = (0, b"")
+        self._last_ack: tuple[int, bytes] = (0, b"")  # CSeq and wire form: a 2xx that comes again gets the same ACK
         self._infos: dict[int, ServerTransaction] | None = None
         signalling.legs[dialog.local_tag] = self
 
@@ -364,8 +364,7 @@ class Leg(Timer):
     def _send_ack(self, cseq: int, body: bytes) -> None:
         dialog = self.dialog
         uri, routes = dialog.request_uri()
-        self._last_ack = (cseq, body)
-        self.signalling.endpoint.acknowledge(
+        wire = self.signalling.endpoint.acknowledge(
             uri,
             dialog.flow,
             dialog.local_value,
@@ -377,12 +376,13 @@ class Leg(Timer):
             content_type=SDP,
             body=body,
         )
+        self._last_ack = (cseq, wire)
 
     def _acknowledge_again(self, response: Response) -> None:
         """A 2xx that comes again gets its ACK again (§13.2.2.4)."""
-        cseq, body = self._last_ack
+        cseq, wire = self._last_ack
         if cseq == response.cseq:
-            self._send_ack(cseq, body)
+            self.signalling.endpoint.transmit(wire, self.dialog.flow, self, True)
 
     def _request(
         self, method: str, extra: tuple[str, ...] = (), content_type: str = "", body: bytes = b""

@@ -375,7 +375,7 @@ class Switch:
     def _on_invite(self, transaction: ServerTransaction, request: Request, trunk: Trunk) -> None:
         self._sequence += 1
         call = Call(self, self._sequence, f"{self._instance}{self._sequence:08x}", trunk, request.call_id)
-        dialled = _dialled(request)
+        dialled, uri_error = _dialled(request)
         call.x = dialled
         call.caller_number = claimed_caller(request, trunk)
         sent_by = self.signalling.sent_by(transaction.flow)
@@ -384,7 +384,7 @@ class Switch:
         call.caller = CallerLeg(self.signalling, call, transaction, request, f"sip:{user}{sent_by}")
         self._calls[call.handle] = call
         self.statistics.attempts[trunk.name] += 1
-        refusal = self._admit(call, request)
+        refusal = self._admit(call, request, uri_error)
         self._trunk_calls[trunk.name] += 1
         if refusal is not None:
             call.reject(refusal)
@@ -393,7 +393,7 @@ class Switch:
         self._answer(transaction, 100, (f"Timestamp: {timestamp}",) if timestamp else ())
         self._queries.append(Query(call.handle, trunk.name, dialled, call.caller_number, trunk.accept_zero))
 
-    def _admit(self, call: Call, request: Request) -> Local | None:
+    def _admit(self, call: Call, request: Request, uri_error: Local | None) -> Local | None:
         """State, limits, then the request itself; what a call needs of the request is taken on the way."""
         assert call.caller is not None
         trunk = call.ingress
@@ -426,10 +426,8 @@ class Switch:
         if required:
             call.caller.refusal_lines = (f"Unsupported: {', '.join(required)}",)
             return Local.BAD_EXTENSION
-        try:
-            parse_uri(request.uri)
-        except ParseError as error:
-            return Local.URI_SCHEME if error.status == 416 else Local.BAD_REQUEST
+        if uri_error is not None:
+            return uri_error
         try:
             call.offer = session_description(request)
         except ParseError as error:
@@ -460,11 +458,12 @@ def _required(request: Request) -> list[str]:
     return [tag for tag in tokens_of([*request.all("require"), *request.all("proxy-require")]) if tag.isprintable()]
 
 
-def _dialled(request: Request) -> str:
+def _dialled(request: Request) -> tuple[str, Local | None]:
+    """(the number dialled, nothing) or ('', what is wrong with the request URI)."""
     try:
-        return dialled_user(parse_uri(request.uri))
-    except ParseError:
-        return ""
+        return dialled_user(parse_uri(request.uri)), None
+    except ParseError as error:
+        return "", Local.URI_SCHEME if error.status == 416 else Local.BAD_REQUEST
 
 
 def _live(call: Call) -> LiveCall:

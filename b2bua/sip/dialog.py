@@ -1,5 +1,7 @@
 """Dialogs (RFC 3261 §12): who is who, where requests go, and the two sequence numbers."""
 
+import re
+from functools import lru_cache
 from ipaddress import AddressValueError, IPv4Address, IPv6Address
 
 from b2bua.sip.errors import ParseError
@@ -11,6 +13,9 @@ from b2bua.sip.uri import SipUri, parse_uri
 __all__ = ["Dialog"]
 
 DEFAULT_PORT = 5060
+
+# sip:user@1.2.3.4:5060 with anything behind it: nearly every Contact and Record-Route of a carrier
+_IPV4_HOP = re.compile(r"sips?:(?:[^@<>\s]*@)?([0-9.]{7,15})(?::([0-9]{1,5}))?(?=[;?]|$)", re.IGNORECASE)
 
 
 class Dialog:
@@ -77,12 +82,13 @@ class Dialog:
     def _aim(self) -> None:
         """Send to the first route or the target; where that is a name, back to where the peer's messages come from."""
         hop = parse_name_addr(self.routes[0]).uri if self.routes else self.target
-        try:
-            uri = parse_uri(hop)
-        except ParseError:
-            return
-        if isinstance(uri, SipUri) and _is_address(uri.host):
-            self.flow = self.flow._replace(peer=(uri.host.strip("[]"), uri.port or DEFAULT_PORT))
+        found = _IPV4_HOP.match(hop)
+        if found is not None:
+            peer = _peer(found[1], found[2])
+        else:
+            peer = _other_peer(hop)
+        if peer is not None and peer != self.flow.peer:
+            self.flow = self.flow._replace(peer=peer)
 
 
 def _routes(message: Message) -> tuple[str, ...]:
@@ -90,12 +96,24 @@ def _routes(message: Message) -> tuple[str, ...]:
     return tuple(element for value in values for element in split_list(value)) if values else ()
 
 
-def _is_address(host: str) -> bool:
+@lru_cache(4096)
+def _peer(host: str, port: str | None) -> tuple[str, int] | None:
+    """An IPv4 hop, remembered: the same few peers take all the traffic."""
     try:
-        if host.startswith("["):
-            IPv6Address(host.strip("[]"))
-        else:
-            IPv4Address(host)
+        IPv4Address(host)
     except AddressValueError:
-        return False
-    return True
+        return None
+    number = int(port) if port else DEFAULT_PORT
+    return (host, number) if 0 < number <= 65535 else None
+
+
+def _other_peer(hop: str) -> tuple[str, int] | None:
+    """An IPv6 hop, or None for a name."""
+    try:
+        uri = parse_uri(hop)
+        if not isinstance(uri, SipUri) or not uri.host.startswith("["):
+            return None
+        IPv6Address(uri.host.strip("[]"))
+    except (ParseError, AddressValueError):
+        return None
+    return uri.host.strip("[]"), uri.port or DEFAULT_PORT

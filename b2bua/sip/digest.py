@@ -38,6 +38,8 @@ _PARAMETER = re.compile(
 )
 _ESCAPED = re.compile(r"\\(.)", re.DOTALL)
 _SPECIAL = re.compile(r'(["\\])')
+# response = 1*LHEX, as long as the algorithm's hash
+_RESPONSE = re.compile(r"[0-9A-Fa-f]{32}(?:[0-9A-Fa-f]{32})?")
 _COUNT = re.compile(r"[0-9A-Fa-f]{8}")
 # ext-value = charset "'" [ language ] "'" value-chars (RFC 8187 §3.2.1)
 _EXTENDED = re.compile(r"UTF-8'[A-Za-z0-9\-]*'(.*)", re.IGNORECASE)
@@ -144,6 +146,9 @@ def parse_credentials(value: str) -> Credentials:
         raise ParseError("bad digest nonce count")
     if qop and not params.get("cnonce"):
         raise ParseError("no digest cnonce")
+    response = _required(params, "response").lower()
+    if not _RESPONSE.fullmatch(response):
+        raise ParseError("bad digest response")
     if "username*" in params:
         found = _EXTENDED.fullmatch(params["username*"])
         if found is None or "username" in params:
@@ -154,7 +159,7 @@ def parse_credentials(value: str) -> Credentials:
         realm=_required(params, "realm"),
         nonce=_required(params, "nonce"),
         uri=_required(params, "uri"),
-        response=_required(params, "response").lower(),
+        response=response,
         algorithm=_algorithm(params),
         qop=qop,
         count=int(count, 16) if qop else 0,

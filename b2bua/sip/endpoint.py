@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from b2bua.sip.errors import ParseError
+from b2bua.sip.headers import KNOWN_METHODS
 from b2bua.sip.message import Message, Request, Response
 from b2bua.sip.parser import Limits, parse, salvage
 from b2bua.sip.serialiser import format_request, format_response
@@ -111,7 +112,7 @@ class Endpoint:
             self._unreadable(data, flow, error)
             return
         if isinstance(message, Request):
-            self.received[message.method if message.method in _COUNTED else "other"] += 1
+            self.received[message.method if message.method in KNOWN_METHODS else "other"] += 1
             self._request(message, flow, now)
         else:
             self.received[_CLASSES[message.status // 100]] += 1
@@ -281,7 +282,7 @@ class Endpoint:
             self.events.append(CancelReceived(invite, request))
 
     def _response(self, response: Response, now: float) -> None:
-        if response.via.rest or len(response.all("via")) > 1:
+        if response.via.rest or "via" in response.more:
             self.drops["foreign_response"] += 1  # §8.1.3.3: not for us
             return
         transaction = self.clients.get(f"{response.via.branch} {response.cseq_method}")
@@ -306,9 +307,6 @@ class Endpoint:
         return f"SIP/2.0/{flow.transport} {self.advertised[flow.listener]};branch={branch};rport"
 
 
-_COUNTED = frozenset(
-    "INVITE ACK BYE CANCEL OPTIONS INFO PRACK UPDATE MESSAGE REGISTER SUBSCRIBE NOTIFY PUBLISH REFER".split()
-)
 _CLASSES = ("", "1xx", "2xx", "3xx", "4xx", "5xx", "6xx")
 
 
@@ -335,7 +333,7 @@ def _answer_path(request: Request, flow: Flow) -> tuple[str, Flow]:
         if via.rest:
             top = f"{top}, {via.rest}"
     lines = f"Via: {top}\r\n"
-    for value in request.all("via")[1:]:
+    for value in request.more.get("via", ()):
         lines += f"Via: {value}\r\n"
     if not symmetric and not flow.reliable:
         flow = flow._replace(peer=(host, via.port or 5060))

@@ -6,6 +6,7 @@ Each pattern stands under the ABNF line it implements. Tolerances for broken pee
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 
 from b2bua.sip.errors import ParseError
 
@@ -56,6 +57,8 @@ _VIA = re.compile(
     re.IGNORECASE,
 )
 
+_SENT_BY = re.compile(r"([A-Za-z0-9.\-]+)(?::(\d{1,5}))?")
+
 # generic-param = token [ EQUAL gen-value ]; gen-value = token / host / quoted-string
 # (tolerated: any text without ; , " or space as a value, since carriers put URIs and base64 there)
 _PARAM = re.compile(rf'[ \t]*;[ \t]*(?:({TOKEN})(?:[ \t]*=[ \t]*("(?:[^"\\]|\\.)*"|[^;,"\s]*))?)?[ \t]*', re.DOTALL)
@@ -64,6 +67,9 @@ _PARAM = re.compile(rf'[ \t]*;[ \t]*(?:({TOKEN})(?:[ \t]*=[ \t]*("(?:[^"\\]|\\.)
 # (tolerated: any text without quotes or brackets as an unquoted display name)
 _NAME_ADDR = re.compile(r'[ \t]*(?:"((?:[^"\\]|\\.)*)"|([^"<>]*))[ \t]*<([^<>\s]+)>(.*)', re.DOTALL)
 
+# the form nearly everybody sends: quoted or no display name, and at most a tag; possessive, so a misfit costs one pass
+_PLAIN_ADDR = re.compile(rf'(?:"[^"\\]*+" ?)?<[^<>\s"]++>(?:;tag=({TOKEN}))?')
+
 # addr-spec without brackets: parameters after it belong to the header (RFC 3261 §20.10)
 _ADDR_SPEC = re.compile(r'([A-Za-z][A-Za-z0-9+.\-]*:[^<>"\s;?,]+)(.*)', re.DOTALL)
 
@@ -71,6 +77,9 @@ _ADDR_SPEC = re.compile(r'([A-Za-z][A-Za-z0-9+.\-]*:[^<>"\s;?,]+)(.*)', re.DOTAL
 _TAG_ONLY = re.compile(rf"[ \t]*;[ \t]*tag[ \t]*=[ \t]*({TOKEN})[ \t]*", re.IGNORECASE)
 
 # CSeq = 1*DIGIT LWS Method, below 2**31 (§8.1.1.5)
+KNOWN_METHODS = frozenset(
+    "INVITE ACK BYE CANCEL OPTIONS INFO PRACK UPDATE MESSAGE REGISTER SUBSCRIBE NOTIFY PUBLISH REFER".split()
+)
 _CSEQ = re.compile(rf"(\d{{1,10}})[ \t]+({TOKEN})")
 CSEQ_LIMIT = 1 << 31
 
@@ -119,10 +128,21 @@ def parse_params(text: str) -> dict[str, str]:
 
 def parse_via(value: str) -> Via:
     """The first element of a Via header value."""
+    if value.startswith("SIP/2.0/UDP ") and "," not in value:  # the plain form, told apart without a regular expression
+        sent_by, _, params = value[12:].partition(";")
+        known = _sent_by(sent_by)
+        if known is not None:
+            start = params.find("branch=")
+            if start == 0 or (start > 0 and params[start - 1] == ";"):
+                branch = params[start + 7 :].partition(";")[0]
+                if branch and " " not in params and '"' not in params:
+                    return Via("UDP", known[0], known[1], f";{params}", branch, "")
     rest = ""
     if "," in value:
-        elements = split_list(value)
-        value, rest = elements[0], ", ".join(elements[1:])
+        elements = value.split(",") if '"' not in value else split_list(value)
+        if not all(_VIA.fullmatch(element.strip()) for element in elements):
+            raise ParseError("bad Via")
+        value, rest = elements[0].strip(), ",".join(elements[1:]).strip()
     found = _VIA.fullmatch(value)
     if found is None:
         raise ParseError("bad Via")
@@ -140,6 +160,16 @@ def parse_via(value: str) -> Via:
     return Via(transport.upper(), host, number, params, branch, rest)
 
 
+@lru_cache(4096)
+def _sent_by(text: str) -> tuple[str, int] | None:
+    """(host, port) of a plain sent-by, remembered: the same few peers send all the traffic."""
+    found = _SENT_BY.fullmatch(text)
+    if found is None:
+        return None
+    port = int(found[2]) if found[2] else 0
+    return (found[1], port) if port <= 65535 else None
+
+
 def parse_name_addr(value: str) -> NameAddr:
     """From, To, Contact, Route, P-Asserted-Identity and their kin: one element."""
     found = _NAME_ADDR.fullmatch(value)
@@ -155,6 +185,9 @@ def parse_name_addr(value: str) -> NameAddr:
 
 def tag_of(value: str) -> str:
     """The tag of a From or To value, '' when there is none; raises ParseError when the value is not an address."""
+    plain = _PLAIN_ADDR.fullmatch(value)
+    if plain is not None:
+        return plain[1] or ""
     found = _NAME_ADDR.fullmatch(value)
     params = found[4] if found is not None else None
     if params is None:
@@ -170,6 +203,9 @@ def tag_of(value: str) -> str:
 
 def parse_cseq(value: str) -> tuple[int, str]:
     """(number, method)."""
+    digits, _, method = value.partition(" ")
+    if method in KNOWN_METHODS and len(digits) < 10 and digits.isascii() and digits.isdigit():
+        return int(digits), method
     found = _CSEQ.fullmatch(value)
     if found is None:
         raise ParseError("bad CSeq")

@@ -1,8 +1,9 @@
-"""SIP messages as ordered header text (RFC 3261 §7).
+"""SIP messages as header text (RFC 3261 §7).
 
-A message is its start line, its header fields as ``(key, value)`` pairs in order of arrival, and its body. The key is the
-full lower-case name whatever the spelling or compact form was. There is no object per header: what the call path reads on
-every message (top Via, CSeq, tags, Call-ID) is parsed once into attributes, the rest rides as text.
+A message is its start line, the first value of each header field, the further values of those that came more than once, and
+its body. Keys are full lower-case names whatever the spelling or compact form was. There is no object per header: what the
+call path reads on every message (top Via, CSeq, tags, Call-ID) is parsed once into attributes, the rest rides as text. The
+order between different header fields is not kept: it means nothing (§7.3.1), and no message is ever passed on.
 """
 
 from b2bua.sip.headers import Via
@@ -11,12 +12,24 @@ __all__ = ["Message", "Request", "Response"]
 
 
 class Message:
-    """What requests and responses share. ``first`` maps each key to its first value."""
+    """What requests and responses share. ``first`` maps each key to its first value, ``more`` to the values after it."""
 
-    __slots__ = ("body", "call_id", "cseq", "cseq_method", "fields", "first", "from_tag", "from_value", "to_tag", "to_value", "via")
+    __slots__ = (
+        "body",
+        "call_id",
+        "cseq",
+        "cseq_method",
+        "first",
+        "from_tag",
+        "from_value",
+        "more",
+        "to_tag",
+        "to_value",
+        "via",
+    )
 
-    fields: list[tuple[str, str]]
     first: dict[str, str]
+    more: dict[str, list[str]]
     body: bytes
     via: Via
     call_id: str
@@ -33,9 +46,10 @@ class Message:
 
     def all(self, key: str) -> list[str]:
         """Every value of a header field, one element for each line, in order."""
-        if key not in self.first:
+        value = self.first.get(key)
+        if value is None:
             return []
-        return [value for name, value in self.fields if name == key]
+        return [value, *self.more[key]] if key in self.more else [value]
 
 
 class Request(Message):

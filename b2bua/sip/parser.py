@@ -8,7 +8,7 @@ import re
 from dataclasses import dataclass
 
 from b2bua.sip.errors import ParseError
-from b2bua.sip.headers import COMPACT_FORMS, TOKEN, parse_cseq, parse_via, tag_of
+from b2bua.sip.headers import COMPACT_FORMS, KNOWN_METHODS, TOKEN, parse_cseq, parse_via, tag_of
 from b2bua.sip.message import Request, Response
 
 __all__ = ["Limits", "parse", "salvage"]
@@ -48,9 +48,9 @@ _NAME = re.compile(rf"({TOKEN})[ \t]*")
 _METHOD = re.compile(TOKEN)
 # what a request URI may not contain whatever its scheme
 _URI_REFUSED = re.compile(r'[\s<>"]')
-# callid = word [ "@" word ]
-_CALL_ID = re.compile(r"[A-Za-z0-9\-.!%*_+`'~()<>:\\\"/\[\]?{}]+(?:@[A-Za-z0-9\-.!%*_+`'~()<>:\\\"/\[\]?{}]+)?")
+_BLANK = frozenset((" ", "\t"))
 _NUL_UNESCAPED = re.compile(r"(?<!\\)\0")
+_STATUSES = {str(status): status for status in range(100, 700)}
 _STATUS_LINE = re.compile(r"SIP/2\.0 (\d{3})(?: .*)?", re.IGNORECASE | re.DOTALL)
 
 
@@ -78,22 +78,28 @@ def parse(data: bytes, limits: Limits = _DEFAULT_LIMITS) -> Request | Response:
         raise ParseError("too many header fields", 513)
 
     message = _start_line(lines[0])
-    fields: list[tuple[str, str]] = []
     first: dict[str, str] = {}
+    more: dict[str, list[str]] = {}
+    key_of = _KEYS.get
     for line in lines[1:]:
-        name, colon, value = line.partition(":")
-        key = _KEYS.get(name)
-        if key is None or not colon:
-            key = _key(name, colon)
-        value = value.strip(" \t")
+        name, separated, value = line.partition(": ")  # the way everybody writes it
+        key = key_of(name)
+        if key is None or not separated:
+            name, separated, value = line.partition(":")
+            key = key_of(name) if separated else None
+            if key is None:
+                key = _key(name, separated)
+            value = value.strip(" \t")
+        elif value[:1] in _BLANK or value[-1:] in _BLANK:
+            value = value.strip(" \t")
         if key in first:
             if key in _SINGLE:
                 raise ParseError(f"two {key}")
+            more.setdefault(key, []).append(value)
         else:
             first[key] = value
-        fields.append((key, value))
-    message.fields = fields
     message.first = first
+    message.more = more
     try:
         message.from_value = first["from"]
         message.to_value = first["to"]
@@ -106,12 +112,11 @@ def parse(data: bytes, limits: Limits = _DEFAULT_LIMITS) -> Request | Response:
     message.cseq, message.cseq_method = parse_cseq(cseq)
     message.from_tag = tag_of(message.from_value)
     message.to_tag = tag_of(message.to_value)
-    if not _CALL_ID.fullmatch(message.call_id):
+    if not message.call_id or " " in message.call_id or "\t" in message.call_id:
         raise ParseError("bad Call-ID")
     if isinstance(message, Request) and message.cseq_method != message.method:
         raise ParseError("CSeq of another method")
-    vias = message.all("via")
-    if len(vias) > limits.via_fields:
+    if "via" in more and len(more["via"]) >= limits.via_fields:
         raise ParseError("too many Via", 513)
     length = first.get("content-length")
     if length is not None:
@@ -128,6 +133,8 @@ def parse(data: bytes, limits: Limits = _DEFAULT_LIMITS) -> Request | Response:
 
 def _start_line(line: str) -> Request | Response:
     if line[:4].upper() == "SIP/":
+        if line[:8] == "SIP/2.0 " and line[11:12] == " " and line[8:11] in _STATUSES:
+            return Response(_STATUSES[line[8:11]])
         found = _STATUS_LINE.fullmatch(line)
         if found is None:
             raise ParseError("bad status line")
@@ -137,9 +144,9 @@ def _start_line(line: str) -> Request | Response:
         return Response(status)
     method, _, rest = line.partition(" ")
     uri, _, version = rest.rpartition(" ")
-    if not _METHOD.fullmatch(method):
+    if method not in KNOWN_METHODS and not _METHOD.fullmatch(method):
         raise ParseError("bad method")
-    if version.upper() != "SIP/2.0":
+    if version != "SIP/2.0" and version.upper() != "SIP/2.0":
         # Request-Line = Method SP Request-URI SP SIP-Version: another well-formed version deserves its own answer (§21.5.6)
         if re.fullmatch(r"SIP/\d+\.\d+", version, re.IGNORECASE):
             raise ParseError("version not supported", 505)

@@ -100,7 +100,6 @@ _STATIC_CODECS = {
 }
 # what may stand in a record: a codec or payload type of its grammar, and no text a peer has chosen
 _FACT = re.compile(rf"[a-z]+ (?:{ENCODING}/[0-9]{{1,6}}(?:/[0-9]{{1,2}})?|{PAYLOAD_TYPE}|(?i:t38))")
-_TRAILING_SPACE = re.compile(r"[ \t]+(?=\n)")
 _DIRECTIONS = frozenset(("sendrecv", "sendonly", "recvonly", "inactive"))
 _NOT_SPEECH = ("telephone-event", "CN/", "red/", "rtx/", "ulpfec/", "flexfec")
 
@@ -269,12 +268,13 @@ def _lines(body: bytes) -> list[str]:
     text = body.decode("latin-1")
     if "\r" in text:
         text = text.replace("\r\n", "\n").replace("\r", "\n")
-    if " \n" in text or "\t\n" in text:
-        text = _TRAILING_SPACE.sub("", text)
     text = text.rstrip(" \t\n")
     if text.count("\n") >= LINES:
         raise ParseError("SDP too long", 488)
-    return text.split("\n")
+    lines = text.split("\n")
+    if " \n" in text or "\t\n" in text:
+        return [line.rstrip(" \t") for line in lines]
+    return lines
 
 
 def _attribute(line: str) -> str:
