@@ -22,7 +22,10 @@ Integer = Annotated[int, msgspec.Meta(ge=-(1 << 63), le=(1 << 63) - 1)]
 
 
 class Boot(msgspec.Struct, frozen=True, array_like=True, gc=False, tag="boot"):
-    """A switch process has started: attempts left open by the process before it have been cut off."""
+    """A switch process has started: attempts left open by the process before it have been cut off.
+
+    `instance` is unique to the process: a boot that is said twice is known by it.
+    """
 
     node: str
     instance: str
@@ -35,6 +38,8 @@ class Attempted(msgspec.Struct, frozen=True, gc=False):
     `calling` says which party of the binding dialled, "a" or "b", or "" when no binding was found; then `caller` is
     whatever the trunk claimed and `callee` is empty. `x` is the number dialled: a middle number in its 15-digit form,
     or for a refused attempt what was received, which may be anything, a real subscriber's number too.
+
+    `record_id` is unique for ever; ids that begin alike when made at about the same time keep the store's index quick.
     """
 
     record_id: str

@@ -157,9 +157,11 @@ class Recorder:
 
     async def close(self) -> None:
         """Close all files and let another recorder in."""
-        await self._store.close()
-        await self._state.close()
-        self._reader.close()
+        try:
+            await self._store.close()
+            await self._state.close()
+        finally:
+            self._reader.close()
 
     async def _take(self, batch: Batch) -> bool:
         records: list[Record] = []

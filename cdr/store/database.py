@@ -1,5 +1,6 @@
 """Opening the recorder's SQLite files: durable settings, a schema version, one kind of error."""
 
+import contextlib
 import os
 import sqlite3
 from pathlib import Path
@@ -33,10 +34,10 @@ async def open_database(path: Path, version: int, schema: str) -> aiosqlite.Conn
         else:
             _check_version(path, found, version)
     except sqlite3.Error as error:
-        await _close_quietly(connection)
+        await close_quietly(connection)
         raise StoreError(f"cannot open {path}: {error}") from error
     except StoreError:
-        await _close_quietly(connection)
+        await close_quietly(connection)
         raise
     return connection
 
@@ -50,10 +51,10 @@ async def open_for_reading(path: Path, version: int) -> aiosqlite.Connection | N
         found = await _version(connection)
         _check_version(path, found, version)
     except sqlite3.Error as error:
-        await _close_quietly(connection)
+        await close_quietly(connection)
         raise StoreError(f"cannot read {path}: {error}") from error
     except StoreError:
-        await _close_quietly(connection)
+        await close_quietly(connection)
         raise
     if not found:
         await connection.close()
@@ -80,6 +81,8 @@ def _check_version(path: Path, found: int, version: int) -> None:
         raise StoreError(f"{path} has schema version {found}, this program knows {version}: use the newer program")
 
 
-async def _close_quietly(connection: aiosqlite.Connection | None) -> None:
+async def close_quietly(connection: aiosqlite.Connection | None) -> None:
+    """Close, if there is something to close. A file that fails even at this has kept all that was committed."""
     if connection is not None:
-        await connection.close()
+        with contextlib.suppress(sqlite3.Error):
+            await connection.close()

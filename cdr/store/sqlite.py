@@ -15,7 +15,7 @@ import msgspec
 
 from cdr.record import NUMBER_HASH_BYTES, Record, reveal
 from cdr.retention import SHORTEST_DAYS, expired_months, month_of
-from cdr.store.database import StoreError, open_database, open_for_reading
+from cdr.store.database import StoreError, close_quietly, open_database, open_for_reading
 from cdr.store.files import make_directory
 from cdr.store.state import read_position, read_status
 
@@ -285,7 +285,7 @@ class RecordStore:
     async def _release(self, month: str) -> None:
         connection = self._connections.pop(month, None)
         if connection is not None:
-            await connection.close()
+            await close_quietly(connection)
 
     def _path(self, month: str) -> Path:
         return self._directory / f"records-{month}.db"

@@ -16,7 +16,7 @@ import msgspec
 from cdr.journal import Position
 from cdr.recorder import AttemptError, Changes, OpenAttempt, decode_attempt, encode_attempt
 from cdr.seal import Seal, SealError
-from cdr.store.database import StoreError, open_database
+from cdr.store.database import StoreError, close_quietly, open_database
 from cdr.store.files import lock, make_directory
 
 STATE_NAME = "recorder-state.db"
@@ -145,8 +145,10 @@ class RecorderState:
 
     async def close(self) -> None:
         """Close the state and let another recorder in."""
-        await self._connection.close()
-        os.close(self._held)
+        await close_quietly(self._connection)
+        if self._held >= 0:
+            os.close(self._held)
+            self._held = -1
 
     async def _check_key(self, seal: Seal) -> None:
         blob = await self._setting("key_check")
