@@ -75,7 +75,7 @@ bench: setup sip-tester ## calls per second, CPU per call, set-up delay, memory 
 
 .PHONY: fuzz
 fuzz: setup ## rubbish and near-misses against the parsers; FUZZ_SECONDS=600 goes on longer
-	@$(BIN)/python -m tests.fuzz $(FUZZ_SECONDS)
+	@$(BIN)/python -m tests.fuzz $(if $(FUZZ_SECONDS),--seconds $(FUZZ_SECONDS))
 
 .PHONY: clean
 clean: ## remove the virtual environment and caches; .var with its keys and records stays

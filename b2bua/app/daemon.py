@@ -61,7 +61,14 @@ async def _serve(settings: Settings) -> int:
         journal.close()
         return EXIT_FAILED
     control = ControlSocket(shell, settings.ops.control_socket)
-    await control.open()
+    try:
+        await control.open()
+    except OSError as error:
+        log.error("start_failed", reason=f"ops.control_socket {settings.ops.control_socket}: {error}")
+        ops.close()
+        shell.socket.close()
+        journal.close()
+        return EXIT_FAILED
     signals: asyncio.Queue[signal.Signals] = asyncio.Queue()
     for number in (signal.SIGTERM, signal.SIGINT):
         shell.loop.add_signal_handler(number, signals.put_nowait, number)
@@ -98,5 +105,5 @@ async def _drain(shell: Shell, signals: "asyncio.Queue[signal.Signals]", seconds
 
 async def _until(done: Callable[[], bool], seconds: float) -> None:
     end = asyncio.get_running_loop().time() + seconds
-    while not done() and asyncio.get_running_loop().time() < end:
+    while not done() and asyncio.get_running_loop().time() < end:  # noqa: ASYNC110 - the switch has nothing to await
         await asyncio.sleep(POLL_SECONDS)

@@ -40,6 +40,8 @@ def configure(level: str, form: Literal["json", "console"]) -> None:
         )
     )
     logging.basicConfig(handlers=[handler], level=level.upper(), force=True)
+    # at debug it writes each statement with its values, which is neither ours to read nor to keep
+    logging.getLogger("aiosqlite").setLevel(logging.WARNING)
     structlog.configure(
         processors=[
             structlog.stdlib.filter_by_level,

@@ -1,4 +1,5 @@
-"""The switch's counters in the Prometheus exposition format. Labels hold trunk names and our own words, never a number."""
+"""The switch's counters in the Prometheus exposition format. Labels hold trunk names and our own words, never a
+number."""
 
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path

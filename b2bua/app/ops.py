@@ -25,7 +25,8 @@ LONGEST_COMMAND = 65_536
 
 
 class OpsServer:
-    """/metrics, /health and /ready. Pages are made in a thread of their own; figures are copied in the switch's thread."""
+    """/metrics, /health and /ready. Pages are made in a thread of their own; figures are copied in the switch's
+    thread."""
 
     def __init__(self, shell: Shell, listen: Peer, records_directory: Path) -> None:
         """Bind; OSError when the address is taken."""
@@ -74,7 +75,8 @@ class OpsServer:
 
 
 def health(shell: Shell) -> dict[str, Any]:
-    """What /health and /ready say: healthy is whether calls can be carried, ready whether new ones should be sent here."""
+    """What /health and /ready say: healthy is whether calls can be carried, ready whether new ones should be sent
+    here."""
     reasons = [f"journal: {shell.switch.journal_failure}"] if shell.switch.journal_failure else []
     if shell.store_failure:
         reasons.append(f"binding store: {shell.store_failure}")
@@ -107,7 +109,7 @@ class _Server(ThreadingMixIn, WSGIServer):
 class _Handler(WSGIRequestHandler):
     timeout = PATIENCE  # an idle or slow client does not keep its thread
 
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the name is the base class's
+    def log_message(self, format: str, *args: object) -> None:
         pass
 
 
@@ -149,7 +151,7 @@ class ControlSocket:
         try:
             request = json.loads(line)
             command = request["command"]
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, RecursionError):
             return {"error": 'send one JSON object a line, such as {"command": "calls"}'}
         switch = self._shell.switch
         if command == "calls":

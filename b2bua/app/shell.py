@@ -6,9 +6,9 @@ import random
 import secrets
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 
 from b2bua.app.config import Settings
+from b2bua.app.syncer import Syncer
 from b2bua.app.udp import UdpSocket
 from b2bua.call.switch import Now, Switch, SwitchSettings
 from b2bua.sip.parser import Limits
@@ -28,10 +28,10 @@ __all__ = ["Shell"]
 
 LISTENER = "udp"
 # Deadlines closer together than this share one wake-up: a retransmission may be this late, in seconds.
-TIMER_GRAIN = 0.005
+TIMER_GRAIN = 0.02
 # How often the store's change counter is read: a block works in under a second.
 PLAN_SECONDS = 0.25
-# The journal's writer wants to be asked about once a second even when nothing is written, to notice a disk that is back.
+# How often the journal is looked at while nothing is written: a disk that is back is noticed.
 JOURNAL_SECONDS = 1.0
 # Cyclic garbage is rare here, objects that live for a call are many: walk them seldom.
 GC_THRESHOLDS = (50_000, 20, 50)
@@ -61,17 +61,14 @@ class Shell:
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = 0.0
         self._tickers: list[asyncio.TimerHandle] = []
-        self._syncing = False
-        self._sync_wanted = False
-        self._sync_thread = ThreadPoolExecutor(1, thread_name_prefix="journal-sync")
-        self._closed = False
+        self._syncer = Syncer(journal)
 
     def start(self) -> None:
         """Write that we are here, then open the door."""
         self._append([Boot(self._node, self.instance, _now().utc_ms)])
         self._refresh_plan()
         self._every(PLAN_SECONDS, self._refresh_plan)
-        self._every(JOURNAL_SECONDS, self._want_sync)
+        self._every(JOURNAL_SECONDS, self._note_journal)
         gc.collect()
         gc.freeze()
         gc.set_threshold(*GC_THRESHOLDS)
@@ -85,14 +82,13 @@ class Shell:
 
     async def close(self) -> None:
         """Close the door and the journal. Calls must be over by now."""
-        self._closed = True
         self.loop.remove_reader(self.socket.fileno())
         for ticker in self._tickers:
             ticker.cancel()
         if self._timer is not None:
             self._timer.cancel()
-        await self.loop.run_in_executor(self._sync_thread, self.journal.close)
-        self._sync_thread.shutdown()
+        await asyncio.to_thread(self._syncer.close)
+        await asyncio.to_thread(self.journal.close)
         self.socket.close()
         self.bindings.close()
 
@@ -105,7 +101,7 @@ class Shell:
         def deliver(data: bytes, flow: Flow) -> None:
             receive(data, flow, now)
 
-        self.socket.receive(deliver)
+        self.socket.receive(deliver, now.monotonic)
         self._pump(now)
 
     def _woken(self) -> None:
@@ -151,37 +147,13 @@ class Shell:
         seal = self._seal
         self.journal.append([frame(encode_event(event, seal)) for event in records])
         self._note_journal()
-        if self.journal.sync_window_ms and not self._sync_wanted:
-            self._sync_wanted = True
-            if not self._syncing:
-                self.loop.call_later(self.journal.sync_window_ms / 1000, self._sync)
+        self._syncer.wrote()
 
     def _note_journal(self) -> None:
         failure = self.journal.failed
         if failure != self.switch.journal_failure:
             self.switch.journal_failure = failure
             self._log("journal_failed" if failure else "journal_recovered", reason=failure)
-
-    def _want_sync(self) -> None:
-        if not self._sync_wanted:
-            self._sync_wanted = True
-            if not self._syncing:
-                self._sync()
-
-    def _sync(self) -> None:
-        if self._syncing or self._closed:
-            return
-        self._syncing = True
-        self._sync_wanted = False
-        self._sync_thread.submit(self.journal.sync).add_done_callback(
-            lambda _: self.loop.call_soon_threadsafe(self._synced)
-        )
-
-    def _synced(self) -> None:
-        self._syncing = False
-        self._note_journal()
-        if self._sync_wanted and not self._closed:
-            self.loop.call_later(self.journal.sync_window_ms / 1000, self._sync)
 
     # the plan
 

@@ -1,6 +1,6 @@
 """What passes from one leg to the other while the call is up: an event here is one method there."""
 
-from b2bua.call.events import Acked, Cancelled, Info, InfoAnswered, LegEvent, Updated, UpdateAnswered, UpdateRefused
+from b2bua.call.events import Acked, Cancelled, Info, InfoAnswered, LegEvent, UpdateAnswered, Updated, UpdateRefused
 from b2bua.call.leg import Leg
 
 __all__ = ["cross"]

@@ -81,6 +81,7 @@ class Call(Timer):
         "_alarm",
         "_answered_at",
         "_arrived",
+        "_egress_call_id",
         "_failure",
         "_media",
         "_ring_until",
@@ -123,6 +124,7 @@ class Call(Timer):
         self.callee_number = ""
         self.x = ""  # the number dialled; 15 digits once routing has read it
         self.egress = ""
+        self._egress_call_id = ""
         self.counted = ""  # the egress trunk on whose limit this call stands
         self.route: Route | None = None
         self.offer = b""
@@ -174,6 +176,8 @@ class Call(Timer):
         if self.state is CallState.DECIDING:
             self.reject(reason)
             return
+        if self.state is CallState.SETUP:
+            self._note_route("released")
         verdict = verdict_of(reason)
         outcome = Outcome.ANSWERED if self.state is CallState.UP else Outcome.FAILED
         self._finish(verdict.status, verdict.q850, outcome, "switch", reason, verdict.text, verdict.retry_after)
@@ -215,10 +219,7 @@ class Call(Timer):
     def _from_caller(self, event: LegEvent) -> None:
         match event:
             case Cancelled(q850) if self.state is not CallState.UP:
-                if self.state is CallState.DECIDING:
-                    self._write_attempted(None)
-                elif self.callee is not None:
-                    self._note_route("cancelled")
+                self._give_up()
                 self._finish(487, q850 or NORMAL_CLEARING, Outcome.CANCELLED, "caller")
             case Ended(q850, lost):
                 self._ended_by("caller", q850, lost)
@@ -230,17 +231,22 @@ class Call(Timer):
 
     def _ended_by(self, party: str, q850: int, lost: bool) -> None:
         if lost:
-            if self.state is CallState.DECIDING:
-                self._write_attempted(None)
+            self._give_up()
             verdict = verdict_of(Local.PEER_LOST)
             outcome = Outcome.ANSWERED if self.state is CallState.UP else Outcome.FAILED
             self._finish(verdict.status, verdict.q850, outcome, party, Local.PEER_LOST)
         elif self.state is CallState.UP:
             self._finish(200, q850 or NORMAL_CLEARING, Outcome.ANSWERED, party)
         else:
-            if self.state is CallState.DECIDING:
-                self._write_attempted(None)
+            self._give_up()
             self._finish(487, q850 or NORMAL_CLEARING, Outcome.CANCELLED, party)
+
+    def _give_up(self) -> None:
+        """A call that ends before its answer: what the record still lacks."""
+        if self.state is CallState.DECIDING:
+            self._write_attempted(None)
+        elif self.state is CallState.SETUP:
+            self._note_route("cancelled")
 
     # from the callee
 
@@ -265,7 +271,10 @@ class Call(Timer):
     def _on_trying(self) -> None:
         if self._alarm is _Alarm.NO_REPLY:
             limits = self.exchange.limits
-            self._set_alarm(_Alarm.NO_PROGRESS, limits.no_progress_seconds - limits.no_reply_seconds)
+            dialled = self.deadline - limits.no_reply_seconds
+            self._set_alarm(
+                _Alarm.NO_PROGRESS, dialled + limits.no_progress_seconds - self.exchange.signalling.now.monotonic
+            )
 
     def _on_progress(self, status: int, sdp: bytes) -> None:
         now = self.exchange.signalling.now
@@ -354,6 +363,7 @@ class Call(Timer):
     def _note_route(self, how: str) -> None:
         if self.callee is not None:
             self.egress = self.callee.route_name
+            self._egress_call_id = self.callee.dialog.call_id
             self._tried = (*self._tried, f"{self.callee.route_name}:{how}")
 
     # timers
@@ -406,9 +416,7 @@ class Call(Timer):
 
     def _refuse(self, reason: str) -> None:
         verdict = verdict_of(reason)
-        self._finish(
-            verdict.status, verdict.q850, Outcome.REFUSED, "switch", reason, verdict.text, verdict.retry_after
-        )
+        self._finish(verdict.status, verdict.q850, Outcome.REFUSED, "switch", reason, verdict.text, verdict.retry_after)
 
     def _finish(
         self,
@@ -433,7 +441,7 @@ class Call(Timer):
                 ended_ms=now.utc_ms,
                 ringing_ms=self._ringing_ms,
                 egress=self.egress,
-                egress_call_id=callee.dialog.call_id if callee is not None else "",
+                egress_call_id=self._egress_call_id,
                 routes=self._tried,
                 status=200 if was_up else status,
                 q850=q850,

@@ -7,7 +7,7 @@ from b2bua.call.session import session_description
 from b2bua.sip.dialog import Dialog
 from b2bua.sip.errors import ParseError
 from b2bua.sip.headers import parse_q850
-from b2bua.sip.message import Response
+from b2bua.sip.message import Request, Response
 from b2bua.sip.transaction import ClientTransaction, Flow, Input, ServerTransaction, State
 
 __all__ = ["CalleeLeg"]
@@ -18,7 +18,9 @@ class CalleeLeg(Leg):
 
     __slots__ = ("_cancelled", "_forks", "_invite", "_offered", "_uri", "route_name")
 
-    def __init__(self, signalling: Signalling, call: CallControl, flow: Flow, invitation: Invitation, name: str) -> None:
+    def __init__(
+        self, signalling: Signalling, call: CallControl, flow: Flow, invitation: Invitation, name: str
+    ) -> None:
         tag = signalling.endpoint.token()
         dialog = Dialog(signalling.endpoint.token(), f"{invitation.from_value};tag={tag}", tag, flow)
         dialog.remote_value = invitation.to_value
@@ -84,7 +86,9 @@ class CalleeLeg(Leg):
         elif self.state is LegState.SETUP:
             self._gone()
             retry_after = (response.get("retry-after") or "").partition(";")[0].partition("(")[0].strip()
-            seconds = int(retry_after) if retry_after.isascii() and retry_after.isdigit() and len(retry_after) < 6 else 0
+            seconds = (
+                int(retry_after) if retry_after.isascii() and retry_after.isdigit() and len(retry_after) < 6 else 0
+            )
             self.call.heard(self, Refused(status, parse_q850(response.get("reason") or ""), seconds))
         else:
             self._gone()  # 487 to our CANCEL, or a failure that crossed it
@@ -114,7 +118,7 @@ class CalleeLeg(Leg):
 
     def _on_success(self, response: Response) -> None:
         dialog = self.dialog
-        if dialog.remote_tag:
+        if dialog.target:
             if response.to_tag == dialog.remote_tag:
                 if not self._hold_ack:
                     self._acknowledge_again(response)
@@ -123,6 +127,8 @@ class CalleeLeg(Leg):
             return
         try:
             dialog.answered(response)
+            dialog.target = dialog.target or self._uri
+            dialog.request_uri()  # whether the routes can be read
             sdp = session_description(response)
         except ParseError as error:
             self._refuse_answer(response, error)
@@ -140,10 +146,11 @@ class CalleeLeg(Leg):
 
     def _refuse_answer(self, response: Response, error: ParseError) -> None:
         """A 2xx that we cannot use is confirmed and ended at once; for the call it is a failure of the route."""
-        self.dialog.remote_value = response.to_value
-        self.dialog.remote_tag = response.to_tag or "-"
-        if not self.dialog.target:
-            self.dialog.target = self._uri
+        dialog = self.dialog
+        dialog.remote_value = response.to_value
+        dialog.remote_tag = response.to_tag
+        dialog.routes = ()
+        dialog.target = dialog.target or self._uri
         waiting = self.state is LegState.SETUP
         self._settle()
         self._send_ack(response.cseq, b"")
@@ -158,8 +165,11 @@ class CalleeLeg(Leg):
         fork.local_cseq = response.cseq
         try:
             fork.answered(response)
+            fork.request_uri()
         except ParseError:
             fork.remote_value = response.to_value
+            fork.routes = ()
+        self._said(fork.remote_value, fork.target, *fork.routes)
         kept, self.dialog = self.dialog, fork
         kept_ack = self._last_ack
         self._send_ack(response.cseq, b"")
@@ -167,6 +177,14 @@ class CalleeLeg(Leg):
             self._forks = (*self._forks, response.to_tag)
             self._request("BYE")
         self.dialog, self._last_ack = kept, kept_ack
+
+    def _on_bye(self, transaction: ServerTransaction, request: Request) -> None:
+        """BYE before the answer, which §15 forbids the callee: a refusal all the same."""
+        if self.state is LegState.SETUP:
+            self._respond(transaction, 200)
+            self.call.heard(self, Refused(480, parse_q850(request.get("reason") or ""), 0))
+        else:
+            super()._on_bye(transaction, request)
 
     def _cancel(self, invite: ClientTransaction) -> None:
         if not self._cancelled:

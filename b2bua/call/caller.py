@@ -67,6 +67,9 @@ class CallerLeg(Leg):
             self.state = LegState.UP
             self._early = (0, b"")
             self._accept(transaction, sdp, offered)
+            if self._answer is None:
+                self._settle()
+                self._gone()
 
     def end(self, q850: int, status: int, retry_after: int, text: str) -> None:
         """BYE after the answer, a failure with Reason before it."""

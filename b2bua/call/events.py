@@ -73,7 +73,8 @@ class UpdateRefused:
 
 @dataclass(slots=True)
 class Refused:
-    """The callee's side will not take the call. ``retry_after`` in seconds, 0 when not said; ``q850`` 0 when not said."""
+    """The callee's side will not take the call. ``retry_after`` in seconds, 0 when not said; ``q850`` 0 when not
+    said."""
 
     status: int
     q850: int

@@ -1,7 +1,7 @@
 """One side of a call: a dialog with one peer, translated to and from call events.
 
-This file holds what both sides do once a dialog stands: BYE, re-INVITE, INFO and the care for a 2xx until its ACK. How a
-dialog comes about is in caller.py and callee.py.
+This file holds what both sides do once a dialog stands: BYE, re-INVITE, INFO and the care for a 2xx until its ACK.
+How a dialog comes about is in caller.py and callee.py.
 """
 
 from enum import IntEnum
@@ -15,23 +15,27 @@ from b2bua.call.events import (
     Info,
     InfoAnswered,
     LegEvent,
-    Updated,
     UpdateAnswered,
+    Updated,
     UpdateRefused,
 )
+from b2bua.call.refusals import relayed_status
 from b2bua.call.session import Session, session_description
 from b2bua.sip.dialog import Dialog
 from b2bua.sip.dtmf import DTMF_TYPES, clean_dtmf
 from b2bua.sip.endpoint import Endpoint
 from b2bua.sip.errors import ParseError
 from b2bua.sip.headers import parse_q850
-from b2bua.sip.message import Request, Response
+from b2bua.sip.message import Message, Request, Response
 from b2bua.sip.timers import Timer
-from b2bua.sip.transaction import ClientTransaction, Flow, Input, ServerTransaction
+from b2bua.sip.transaction import ClientTransaction, Flow, Input, ServerTransaction, State
 
 __all__ = ["ALLOW", "SDP", "CallControl", "Leg", "LegState", "Now", "Signalling", "cause_line"]
 
 SDP = "application/sdp"
+# tags of a re-INVITE that is to be cancelled as soon as the peer has said anything, and of one that was
+CANCEL_WANTED, CANCELLED = 1, 2
+UPDATE_REFUSALS = frozenset((415, 487, 488, 491, 606))  # what the peer says of a re-INVITE that the other side may hear
 ALLOW = "Allow: INVITE, ACK, CANCEL, BYE, INFO, OPTIONS"
 ACCEPT = "Accept: application/sdp"
 ACCEPT_DTMF = f"Accept: {', '.join(sorted(DTMF_TYPES))}"
@@ -78,8 +82,8 @@ class Signalling:
 class Leg(Timer):
     """Base of CallerLeg and CalleeLeg; its timer repeats the 2xx that we sent until the ACK comes (RFC 3261 §13.3.1.4).
 
-    ``forbidden`` holds the digits that must never leave on this leg; ``own`` the texts that the peer itself gave us, which
-    may hold any digits without telling it anything new.
+    ``forbidden`` holds the digits that must never leave on this leg; ``own`` the texts that the peer itself gave us,
+    which may hold any digits without telling it anything new.
     """
 
     __slots__ = (
@@ -91,6 +95,7 @@ class Leg(Timer):
         "_infos",
         "_interval",
         "_last_ack",
+        "_late_cause",
         "_pending",
         "_reinvite",
         "_reinvite_offered",
@@ -116,11 +121,12 @@ class Leg(Timer):
         self.own: tuple[str, ...] = ()
         self.session = Session(signalling.endpoint.token)
         self.bye: ClientTransaction | None = None
-        self._answer: tuple[bytes, Flow] | None = None  # our 2xx while it waits for its ACK
+        self._answer: tuple[bytes, ServerTransaction] | None = None  # our 2xx while it waits for its ACK
         self._answer_cseq = 0
         self._answer_offered = False  # our 2xx held an offer, so the ACK holds the answer
         self._interval = 0.0
         self._give_up_at = 0.0
+        self._late_cause = 0  # of the BYE that waits for the ACK of our 2xx
         self._pending: ServerTransaction | None = None  # the peer's re-INVITE while the other side thinks
         self._reinvite: ClientTransaction | None = None  # our re-INVITE while the peer thinks
         self._reinvite_offered = False
@@ -137,24 +143,32 @@ class Leg(Timer):
             self.call.heard(self, UpdateRefused(491))
             return
         self._reinvite_offered = bool(sdp)
-        self._reinvite = self._request("INVITE", (self._contact_line(), ALLOW), SDP, self.session.present(sdp, self._host()))
+        self._reinvite = self._request(
+            "INVITE", (self._contact_line(), ALLOW), SDP, self.session.present(sdp, self._host())
+        )
 
     def answer_update(self, sdp: bytes) -> None:
         """The other side agreed to the peer's re-INVITE."""
         transaction, self._pending = self._pending, None
-        if transaction is not None and self.state is LegState.UP:
+        if transaction is not None and transaction.alive and self.state is LegState.UP:
             self._accept(transaction, sdp, offered=self._answer_offered)
 
     def refuse_update(self, status: int) -> None:
         """The other side did not agree; the session stays as it was."""
         transaction, self._pending = self._pending, None
-        if transaction is not None:
+        if transaction is not None and transaction.alive:
             self._respond(transaction, status)
 
     def cancel_update(self) -> None:
-        """The other side took its re-INVITE back."""
-        if self._reinvite is not None and self._reinvite.wire is not None:
-            self.signalling.endpoint.cancel(self._reinvite, self.signalling.now.monotonic)
+        """The other side takes its re-INVITE back; what the peer says to that is the answer."""
+        reinvite = self._reinvite
+        if reinvite is None or reinvite.tag:
+            return
+        if reinvite.state is State.PROCEEDING:
+            reinvite.tag = CANCELLED
+            self.signalling.endpoint.cancel(reinvite, self.signalling.now.monotonic)
+        else:
+            reinvite.tag = CANCEL_WANTED  # §9.1: not before the peer has said anything
 
     def acknowledge(self, sdp: bytes) -> None:
         """The other side confirmed: send the ACK that waited for its answer."""
@@ -177,7 +191,8 @@ class Leg(Timer):
             self._respond(transaction, status)
 
     def end(self, q850: int, status: int, retry_after: int, text: str) -> None:
-        """Take this side of the call down, whatever state it is in. ``status`` serves a caller who has no answer yet."""
+        """Take this side of the call down, whatever state it is in. ``status`` serves a caller who has no answer
+        yet."""
         if self.state is LegState.UP:
             self._hang_up(q850)
 
@@ -219,6 +234,9 @@ class Leg(Timer):
             return
         self._answer = None
         self.signalling.endpoint.timers.cancel(self)
+        if self.state is LegState.OVER:
+            self._say_bye(self._late_cause)
+            return
         sdp = b""
         if self._answer_offered and request.body:
             try:
@@ -228,10 +246,8 @@ class Leg(Timer):
         self.call.heard(self, Acked(sdp))
 
     def on_cancel(self, transaction: ServerTransaction, request: Request) -> None:
-        """The peer takes its INVITE back."""
+        """The peer takes its re-INVITE back: whether it still can is for the other side to say."""
         if transaction is self._pending:
-            self._pending = None
-            self._respond(transaction, 487)
             self.call.heard(self, Cancelled(0))
 
     def on_response(self, transaction: ClientTransaction, response: Response) -> None:
@@ -242,15 +258,17 @@ class Leg(Timer):
         elif transaction is self.bye:
             self._gone()
         elif method == "INFO":
-            self.call.heard(self, InfoAnswered(transaction.tag, response.status))
-            if response.status in (408, 481):
+            status = response.status
+            self.call.heard(self, InfoAnswered(transaction.tag, status if status < 300 else relayed_status(status)))
+            if status in (408, 481):
                 self.call.heard(self, Ended(0, True))
 
     def on_failed(self, transaction: ClientTransaction | ServerTransaction) -> None:
         """A request of ours was never answered, or its transport failed."""
         if not isinstance(transaction, ClientTransaction):
-            return
-        if transaction is self.bye:
+            if transaction is self._pending:
+                self.call.heard(self, Ended(0, True))  # a re-INVITE that the other side left ringing for an hour
+        elif transaction is self.bye:
             self._gone()
         elif transaction.method == "INFO":
             self.call.heard(self, InfoAnswered(transaction.tag, 408))
@@ -266,10 +284,14 @@ class Leg(Timer):
             return
         if now >= self._give_up_at:
             self._answer = None
-            self.call.heard(self, AckMissing())
+            if self.state is LegState.OVER:
+                self._say_bye(self._late_cause)
+            else:
+                self.call.heard(self, AckMissing())
             return
         endpoint = self.signalling.endpoint
-        endpoint.transmit(*self._answer, self, True)
+        wire, transaction = self._answer
+        endpoint.transmit(wire, transaction.flow, transaction, True)
         self._interval = min(2 * self._interval, endpoint.values.t2)
         endpoint.timers.set(self, min(now + self._interval, self._give_up_at), now)
 
@@ -295,14 +317,12 @@ class Leg(Timer):
         if self._reinvite is not None:
             self._respond(transaction, 491)
             return
-        sdp = b""
-        if request.body:
-            try:
-                sdp = session_description(request)
-            except ParseError as error:
-                self._respond(transaction, error.status, (ACCEPT,) if error.status == 415 else ())
-                return
-        self.dialog.refresh(request)
+        try:
+            sdp = session_description(request)
+            self._retarget(request)
+        except ParseError as error:
+            self._respond(transaction, error.status, (ACCEPT,) if error.status == 415 else ())
+            return
         self._pending = transaction
         self._answer_cseq = request.cseq
         self._answer_offered = not sdp
@@ -326,6 +346,9 @@ class Leg(Timer):
     def _on_reinvite_answer(self, transaction: ClientTransaction, response: Response) -> None:
         status = response.status
         if status < 200:
+            if transaction.tag == CANCEL_WANTED and transaction is self._reinvite:
+                transaction.tag = CANCELLED
+                self.signalling.endpoint.cancel(transaction, self.signalling.now.monotonic)
             return
         if transaction is not self._reinvite:
             if status < 300 and not self._hold_ack:
@@ -333,15 +356,18 @@ class Leg(Timer):
             return
         self._reinvite = None
         if status >= 300:
-            self.call.heard(self, UpdateRefused(status if status in (488, 491, 606, 415) else 500 if status < 600 else 603))
+            told = status if status in UPDATE_REFUSALS else 500 if status < 600 else 603
+            self.call.heard(self, UpdateRefused(told))
             if status in (408, 481):
                 self.call.heard(self, Ended(0, True))  # §12.2.1.2: the dialog is gone
             return
-        self.dialog.refresh(response)
         try:
-            sdp = session_description(response) if response.body else b""
+            self._retarget(response)
+            sdp = session_description(response)
         except ParseError:
-            sdp = b""
+            self._send_ack(response.cseq, b"")
+            self.call.heard(self, UpdateRefused(488))
+            return
         if self._reinvite_offered or self.state is not LegState.UP:
             self._send_ack(response.cseq, b"")
         else:
@@ -355,7 +381,9 @@ class Leg(Timer):
         body = self.session.present(sdp, self._host())
         extra = (self._contact_line(), ALLOW, f"Server: {self.signalling.agent}")
         wire = endpoint.respond(transaction, 200, now, extra=extra, content_type=SDP, body=body)
-        self._answer = (wire, transaction.flow)
+        if not wire:
+            return  # stopped at the tripwire; the call is about to be released
+        self._answer = (wire, transaction)
         self._answer_offered = offered
         self._interval = endpoint.values.t1
         self._give_up_at = now + endpoint.values.timeout
@@ -409,9 +437,18 @@ class Leg(Timer):
         self.signalling.endpoint.respond(transaction, status, self.signalling.now.monotonic, extra=extra)
 
     def _hang_up(self, q850: int) -> None:
+        unconfirmed, due = self._answer, self.deadline
         self._settle()
         if self._hold_ack:
             self.acknowledge(b"")  # §15.1.1: no BYE before the ACK
+        if unconfirmed is not None:
+            # §15: nor before the ACK of our own 2xx, which goes on being repeated until then
+            self._answer, self._late_cause = unconfirmed, q850
+            self.signalling.endpoint.timers.set(self, due, self.signalling.now.monotonic)
+        else:
+            self._say_bye(q850)
+
+    def _say_bye(self, q850: int) -> None:
         self.bye = self._request("BYE", (cause_line(q850),) if q850 else ())
 
     def _settle(self) -> None:
@@ -433,6 +470,18 @@ class Leg(Timer):
         """The dialog is no more: requests for it get 481 from now on."""
         self.state = LegState.OVER
         self.signalling.legs.pop(self.dialog.local_tag, None)
+
+    def _retarget(self, message: Message) -> None:
+        """A new Contact of the peer (§12.2); ParseError when it is none. What it said before may be on its way
+        still."""
+        self._said(self.dialog.target)
+        self.dialog.refresh(message)
+
+    def _said(self, *texts: str) -> None:
+        """Remember what the peer has told us that happens to hold the digits it must not learn."""
+        digits = self.forbidden.decode()
+        if digits:
+            self.own = (*self.own, *(text for text in texts if digits in text))
 
     def _host(self) -> str:
         """Our address without the port, for the origin line of session descriptions."""

@@ -19,8 +19,9 @@ __all__ = ["Invitation", "claimed_caller", "invitation", "reveals"]
 
 @dataclass(frozen=True, slots=True)
 class Invitation:
-    """The identities of the INVITE to one route: request URI, From (without tag) and To, Contact, whole extra header lines,
-    and the digits that this side must never see (``forbidden``) with the numbers that are its own to see (``own``)."""
+    """The identities of the INVITE to one route: request URI, From (without tag) and To, Contact, whole extra header
+    lines, and the digits that this side must never see (``forbidden``) with the numbers that are its own to see
+    (``own``)."""
 
     uri: str
     from_value: str
@@ -70,12 +71,14 @@ def _user(value: str) -> str:
 def reveals(wire: bytes, forbidden: bytes, own: tuple[str, ...]) -> bool:
     """Whether a datagram tells its receiver the digits it must not learn.
 
-    What the receiver itself sent (``own``) is left out of the count: its own Call-ID or Contact may spell any digits, tells
-    it nothing new, and must not let it test guesses against this alarm.
+    What the receiver itself sent (``own``) is left out of the count: its own Call-ID or Contact may spell any digits,
+    tells it nothing new, and must not let it test guesses against this alarm. Of that only texts that hold the digits
+    are taken out: a Call-ID of one digit would take the number apart and hide it.
     """
     if not forbidden or forbidden not in wire:
         return False
     for text in sorted(own, key=len, reverse=True):
-        if text:
-            wire = wire.replace(text.encode("utf-8", "surrogateescape"), b" ")
+        said = text.encode("utf-8", "surrogateescape")
+        if forbidden in said:
+            wire = wire.replace(said, b" ")
     return forbidden in wire

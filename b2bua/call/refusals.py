@@ -1,8 +1,8 @@
 """Why a call does not go through, and what each reason looks like on the wire and in the record: one table.
 
 Reasons come from routing (who may call whom) and from the switch itself. Each has its SIP status, Q.850 cause, record
-outcome and text (rule R1: each refusal has its own reason, in SIP and in the record). What a far end answers is mapped by
-two more tables below.
+outcome and text (rule R1: each refusal has its own reason, in SIP and in the record). What a far end answers is
+mapped by two more tables below.
 """
 
 from enum import StrEnum
@@ -112,20 +112,23 @@ def verdict_of(reason: str) -> Verdict:
     return REFUSALS[reason]
 
 
-# A failure of the route, not of the callee: the next route is tried (sip-level failover; never on the callee's own word)
+# A failure of the route, not of the callee: the next route is tried (sip-level failover; never on the callee's own
+# word)
 FAILOVER: Final = frozenset({408, 430, 500, 502, 503, 504})
 
-# What a caller may be told of the callee's side. Everything absent is told as 500: it speaks of our own request (401, 407,
-# 420, 481…), which the caller did not send. 3xx is consumed: its Contact is the callee's, and we do not follow it.
+# What a caller may be told of the callee's side. Everything absent is told as 500: it speaks of our own request (401,
+# 407, 420, 481…), which the caller did not send. 3xx is consumed: its Contact is the callee's, and we do not follow
+# it.
 _RELAYED: Final = frozenset(
     {403, 404, 406, 408, 410, 413, 415, 480, 482, 483, 484, 485, 486, 488, 493, 500, 502, 504, 580, 600, 603, 604, 606}
 )
 
 # RFC 3398 §7.2.4.1, with 17 for 600 as for 486
 _CAUSES: Final = {
-    400: 41, 401: 21, 402: 21, 403: 21, 404: 1, 405: 63, 406: 79, 407: 21, 408: 102, 410: 22, 413: 127, 414: 127, 415: 79,
-    416: 127, 420: 127, 421: 127, 423: 127, 433: 21, 480: 18, 481: 41, 482: 25, 483: 25, 484: 28, 485: 1, 486: 17, 487: 16,
-    488: 79, 500: 41, 501: 79, 502: 38, 503: 41, 504: 102, 505: 127, 513: 127, 580: 47, 600: 17, 603: 21, 604: 1, 606: 79,
+    400: 41, 401: 21, 402: 21, 403: 21, 404: 1, 405: 63, 406: 79, 407: 21, 408: 102, 410: 22, 413: 127,
+    414: 127, 415: 79, 416: 127, 420: 127, 421: 127, 423: 127, 433: 21, 480: 18, 481: 41, 482: 25, 483: 25,
+    484: 28, 485: 1, 486: 17, 487: 16, 488: 79, 500: 41, 501: 79, 502: 38, 503: 41, 504: 102, 505: 127,
+    513: 127, 580: 47, 600: 17, 603: 21, 604: 1, 606: 79,
 }  # fmt: skip
 
 

@@ -31,7 +31,8 @@ def session_description(message: Message) -> bytes:
 
 
 class Session:
-    """Our origin on one leg (RFC 4566 §5.2): a random session id, and a version that rises when the description changes."""
+    """Our origin on one leg (RFC 4566 §5.2): a random session id, and a version that rises when the description
+    changes."""
 
     __slots__ = ("_id", "_last", "_version")
 

@@ -1,5 +1,6 @@
-"""The switch: one synchronous object without input or output. Datagrams, decisions and deadlines go in; queries, records and
-datagrams come out, to be taken by the shell in this order after every entry: answer queries, journal records, send."""
+"""The switch: one synchronous object without input or output. Datagrams, decisions and deadlines go in; queries,
+records and datagrams come out, to be taken by the shell in this order after every entry: answer queries, journal
+records, send."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -20,7 +21,7 @@ from b2bua.sip.headers import tokens_of
 from b2bua.sip.message import Request
 from b2bua.sip.parser import Limits
 from b2bua.sip.timers import TimerValues
-from b2bua.sip.transaction import Flow, ServerTransaction
+from b2bua.sip.transaction import Flow, ServerTransaction, Transaction
 from b2bua.sip.uri import dialled_user, parse_uri
 from cdr import record
 from routing.decide import Query, Refusal, Route
@@ -32,7 +33,8 @@ __all__ = ["LiveCall", "Now", "Switch", "SwitchSettings"]
 LONGEST_KEEP_ALIVE = 4  # CRLF CRLF (RFC 5626 §3.5.1); some peers send a NUL or a blank
 DEFAULT_MAX_FORWARDS = 70
 
-# Methods that we know and do not take, and the answer that ends each one's business (sip-level refusal, nothing forwarded)
+# Methods that we know and do not take, and the answer that ends each one's business (sip-level refusal, nothing
+# forwarded)
 REFUSED_METHODS = {
     "REGISTER": 405,
     "MESSAGE": 405,
@@ -84,9 +86,9 @@ class LiveCall(NamedTuple):
 class Switch:
     """All calls of one process.
 
-    ``token()`` returns 16 or more random hexadecimal digits. ``advertised`` maps each listener's name to our host:port as
-    peers see it; the first listener is where calls leave. The shell sets ``journal_failure`` to a text while records cannot
-    be written: no call is taken then.
+    ``token()`` returns 16 or more random hexadecimal digits. ``advertised`` maps each listener's name to our
+    host:port as peers see it; the first listener is where calls leave. The shell sets ``journal_failure`` to a text
+    while records cannot be written: no call is taken then.
     """
 
     def __init__(
@@ -110,9 +112,7 @@ class Switch:
         self._sources = Sources(trunks)
         self._guard = SourceGuard(settings.source_messages_per_second, settings.source_burst)
         self._rate = TokenBucket(settings.calls_per_second, settings.calls_per_second)
-        self._rates = {
-            trunk.name: TokenBucket(trunk.calls_per_second, trunk.calls_per_second) for trunk in trunks
-        }
+        self._rates = {trunk.name: TokenBucket(trunk.calls_per_second, trunk.calls_per_second) for trunk in trunks}
         self._calls: dict[int, Call] = {}
         self._attempts: dict[str, Call] = {}  # by Call-ID and caller's tag, to know one INVITE that came two ways
         self._trunk_calls = dict.fromkeys(self.trunks, 0)  # legs up or being set up, by trunk
@@ -334,9 +334,14 @@ class Switch:
         if request.to_tag:
             leg = self.signalling.legs.get(request.to_tag)
             if leg is not None and method in ("BYE", "INVITE", "INFO"):
-                leg.on_request(transaction, request)
+                # a BYE ends the call whatever else it asks for
+                required = _required(request) if method != "BYE" else []
+                if required:
+                    self._answer(transaction, 420, (f"Unsupported: {', '.join(required)}",))
+                else:
+                    leg.on_request(transaction, request)
                 return
-            if leg is None and method not in ("OPTIONS", "REGISTER"):
+            if leg is None and method != "REGISTER":
                 self._answer(transaction, 481)
                 return
         elif method == "INVITE":
@@ -365,7 +370,9 @@ class Switch:
                 self._answer(transaction, 200, self._answer_lines)
         else:
             status = REFUSED_METHODS[method]
-            self._answer(transaction, status, (ALLOW,) if status == 405 else ("Allow-Events:",) if status == 489 else ())
+            self._answer(
+                transaction, status, (ALLOW,) if status == 405 else ("Allow-Events:",) if status == 489 else ()
+            )
 
     def _answer(self, transaction: ServerTransaction, status: int, lines: tuple[str, ...] = ()) -> None:
         self.endpoint.respond(transaction, status, self.signalling.now.monotonic, extra=lines)
@@ -390,6 +397,8 @@ class Switch:
             call.reject(refusal)
             return
         timestamp = request.get("timestamp")
+        if timestamp:
+            call.caller.own = (*call.caller.own, timestamp)
         self._answer(transaction, 100, (f"Timestamp: {timestamp}",) if timestamp else ())
         self._queries.append(Query(call.handle, trunk.name, dialled, call.caller_number, trunk.accept_zero))
 
@@ -439,15 +448,22 @@ class Switch:
 
     # the tripwire
 
-    def _gate(self, wire: bytes, flow: Flow, owner: object) -> bool:
+    def _gate(self, wire: bytes, flow: Flow, sender: object) -> bool:
         """The last check before a datagram leaves, below every builder."""
+        transaction = sender if isinstance(sender, Transaction) else None
+        owner = sender if transaction is None else transaction.owner
         if not isinstance(owner, Leg):
             return True
         forbidden = owner.forbidden
-        if not forbidden or forbidden not in wire or not reveals(wire, forbidden, owner.peer_texts()):
+        if not forbidden or forbidden not in wire:
+            return True
+        echo = () if transaction is None else transaction.echo
+        if not reveals(wire, forbidden, (*owner.peer_texts(), *echo)):
             return True
         self.statistics.tripwire += 1
         self.signalling.tripped.append(owner)
+        if transaction is not None:
+            transaction.wire = None  # not to be tried again
         return False
 
 

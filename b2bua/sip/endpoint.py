@@ -1,7 +1,7 @@
 """One SIP endpoint without input or output: datagrams and deadlines in, events and datagrams out.
 
-The shell (or call control above) feeds ``receive`` and ``wake``, then takes ``events``. Everything that leaves goes through
-``transmit``, and there past the gate that call control set: there is one way out.
+The shell (or call control above) feeds ``receive`` and ``wake``, then takes ``events``. Everything that leaves goes
+through ``transmit``, and there past the gate that call control set: there is one way out.
 """
 
 from collections import Counter
@@ -63,7 +63,8 @@ class ResponseReceived:
 
 @dataclass(slots=True)
 class TransactionFailed:
-    """No answer came, or the transport failed: count it as 408 (§8.1.3.1). For a server transaction: nobody answered it."""
+    """No answer came, or the transport failed: count it as 408 (§8.1.3.1). For a server transaction: nobody answered
+    it."""
 
     transaction: ClientTransaction | ServerTransaction
 
@@ -74,8 +75,9 @@ Event = RequestReceived | AckReceived | CancelReceived | ResponseReceived | Tran
 class Endpoint:
     """All transactions of one switch.
 
-    ``token()`` returns a fresh random token (letters and digits, 64 bits or more). ``advertised`` maps a listener's name to
-    the host:port that peers should see. ``gate(wire, flow, owner)`` is asked about every datagram that would leave.
+    ``token()`` returns a fresh random token (letters and digits, 64 bits or more). ``advertised`` maps a listener's
+    name to the host:port that peers should see. ``gate(wire, flow, sender)`` is asked about every datagram that would
+    leave.
     """
 
     def __init__(
@@ -157,7 +159,18 @@ class Endpoint:
         """Send a request in a transaction of its own (everything but ACK and CANCEL)."""
         branch = MAGIC_COOKIE + self.token()
         wire = format_request(
-            method, uri, self._via(flow, branch), from_value, to_value, call_id, cseq, max_forwards, routes, extra, content_type, body
+            method,
+            uri,
+            self._via(flow, branch),
+            from_value,
+            to_value,
+            call_id,
+            cseq,
+            max_forwards,
+            routes,
+            extra,
+            content_type,
+            body,
         )
         transaction = ClientTransaction(self, method, f"{branch} {method}", flow, wire, owner)
         self.clients[transaction.key] = transaction
@@ -184,12 +197,10 @@ class Endpoint:
         self.transmit(wire, flow, owner, False)
         return wire
 
-    def cancel(self, invite: ClientTransaction, now: float, extra: Sequence[str] = ()) -> None:
+    def cancel(self, invite: ClientTransaction, now: float) -> None:
         """Cancel an INVITE that has had a provisional answer, and bound the wait for its end (§9.1)."""
         assert invite.wire is not None
         wire = derive(invite.wire, "CANCEL")
-        if extra:
-            wire = wire[:-2] + "\r\n".join(extra).encode() + b"\r\n\r\n"
         branch = invite.key.partition(" ")[0]
         transaction = ClientTransaction(self, "CANCEL", f"{branch} CANCEL", invite.flow, wire, invite.owner)
         self.clients[transaction.key] = transaction
@@ -206,19 +217,25 @@ class Endpoint:
         content_type: str = "",
         body: bytes = b"",
     ) -> bytes:
-        """Answer a request; a To tag is made where the dialog has none yet. Returns the wire form."""
+        """Answer a request; a To tag is made where the dialog has none yet. Returns the wire form.
+
+        A final answer that the gate stops is replaced by a bare 500, and b'' returned: no request stays unanswered.
+        """
         tag = ""
         if status > 100 and not transaction.request_tag:
             if not transaction.to_tag:
                 transaction.to_tag = self.token()
             tag = transaction.to_tag
         wire = format_response(status, transaction.before_tag, tag, transaction.after_tag, extra, content_type, body)
+        if status >= 200 and extra and self.gate is not None and not self.gate(wire, transaction.flow, transaction):
+            transaction.send(500, format_response(500, transaction.before_tag, tag, transaction.after_tag), now)
+            return b""
         transaction.send(status, wire, now)
         return wire
 
-    def transmit(self, wire: bytes, flow: Flow, owner: object, retransmission: bool) -> None:
-        """The one way out."""
-        if self.gate is not None and not self.gate(wire, flow, owner):
+    def transmit(self, wire: bytes, flow: Flow, sender: object, retransmission: bool) -> None:
+        """The one way out. ``sender`` is a transaction, or the owner of what goes without one."""
+        if self.gate is not None and not self.gate(wire, flow, sender):
             return
         if retransmission:
             self.retransmissions_out += 1
@@ -292,7 +309,8 @@ class Endpoint:
         transaction.receive(response, now)
 
     def _unreadable(self, data: bytes, flow: Flow, error: ParseError) -> None:
-        """400 (or what the error says) without a transaction where the request can be addressed, else a counted drop."""
+        """400 (or what the error says) without a transaction where the request can be addressed, else a counted
+        drop."""
         self.drops["malformed"] += 1
         echo = salvage(data)
         if echo is None:
@@ -319,7 +337,8 @@ def _server_key(request: Request) -> str:
 
 
 def _answer_path(request: Request, flow: Flow) -> tuple[str, Flow]:
-    """The Via lines of every answer (with received and rport filled in, §18.2.1, RFC 3581 §4) and where the answer goes."""
+    """The Via lines of every answer (with received and rport filled in, §18.2.1, RFC 3581 §4) and where the answer
+    goes."""
     via = request.via
     host, port = flow.peer
     top = request.first["via"]
@@ -327,7 +346,9 @@ def _answer_path(request: Request, flow: Flow) -> tuple[str, Flow]:
     if symmetric or via.host.strip("[]") != host:
         params = via.params
         if symmetric:
-            params = ";".join(f"rport={port}" if piece.strip() == "rport" else piece for piece in params.split(";"))
+            params = ";".join(
+                f"rport={port}" if piece.strip().lower() == "rport" else piece for piece in params.split(";")
+            )
         sent_by = f"{via.host}:{via.port}" if via.port else via.host
         top = f"SIP/2.0/{via.transport} {sent_by}{params};received={host}"
         if via.rest:

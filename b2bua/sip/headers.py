@@ -53,11 +53,12 @@ TOKEN = r"[A-Za-z0-9\-.!%*_+`'~]+"
 
 # sent-protocol LWS sent-by *( SEMI via-params ); host = hostname / IPv4address / IPv6reference
 _VIA = re.compile(
-    rf"SIP[ \t]*/[ \t]*2\.0[ \t]*/[ \t]*({TOKEN})[ \t]+(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9\-._]+)(?:[ \t]*:[ \t]*(\d{{1,5}}))?[ \t]*((?:;.*)?)",
-    re.IGNORECASE,
+    rf"SIP[ \t]*/[ \t]*2\.0[ \t]*/[ \t]*({TOKEN})[ \t]+(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9\-._]+)"
+    r"(?:[ \t]*:[ \t]*([0-9]{1,5}))?[ \t]*((?:;.*)?)",
+    re.IGNORECASE | re.ASCII,
 )
 
-_SENT_BY = re.compile(r"([A-Za-z0-9.\-]+)(?::(\d{1,5}))?")
+_SENT_BY = re.compile(r"([A-Za-z0-9.\-]+)(?::([0-9]{1,5}))?")
 
 # generic-param = token [ EQUAL gen-value ]; gen-value = token / host / quoted-string
 # (tolerated: any text without ; , " or space as a value, since carriers put URIs and base64 there)
@@ -65,7 +66,8 @@ _PARAM = re.compile(rf'[ \t]*;[ \t]*(?:({TOKEN})(?:[ \t]*=[ \t]*("(?:[^"\\]|\\.)
 
 # name-addr = [ display-name ] LAQUOT addr-spec RAQUOT; display-name = *(token LWS) / quoted-string
 # (tolerated: any text without quotes or brackets as an unquoted display name)
-_NAME_ADDR = re.compile(r'[ \t]*(?:"((?:[^"\\]|\\.)*)"|([^"<>]*))[ \t]*<([^<>\s]+)>(.*)', re.DOTALL)
+# possessive: the blanks between could otherwise be shared out in as many ways as there are
+_NAME_ADDR = re.compile(r'[ \t]*+(?:"((?:[^"\\]|\\.)*+)"[ \t]*+|([^"<>]*+))<([^<>\s]+)>(.*)', re.DOTALL)
 
 # the form nearly everybody sends: quoted or no display name, and at most a tag; possessive, so a misfit costs one pass
 _PLAIN_ADDR = re.compile(rf'(?:"[^"\\]*+" ?)?<[^<>\s"]++>(?:;tag=({TOKEN}))?')
@@ -74,21 +76,22 @@ _PLAIN_ADDR = re.compile(rf'(?:"[^"\\]*+" ?)?<[^<>\s"]++>(?:;tag=({TOKEN}))?')
 _ADDR_SPEC = re.compile(r'([A-Za-z][A-Za-z0-9+.\-]*:[^<>"\s;?,]+)(.*)', re.DOTALL)
 
 # the parameters that nearly every From and To has: none, or a tag alone
-_TAG_ONLY = re.compile(rf"[ \t]*;[ \t]*tag[ \t]*=[ \t]*({TOKEN})[ \t]*", re.IGNORECASE)
+_TAG_ONLY = re.compile(rf"[ \t]*;[ \t]*tag[ \t]*=[ \t]*({TOKEN})[ \t]*", re.IGNORECASE | re.ASCII)
 
 # CSeq = 1*DIGIT LWS Method, below 2**31 (§8.1.1.5)
 KNOWN_METHODS = frozenset(
-    "INVITE ACK BYE CANCEL OPTIONS INFO PRACK UPDATE MESSAGE REGISTER SUBSCRIBE NOTIFY PUBLISH REFER".split()
+    "ACK|BYE|CANCEL|INFO|INVITE|MESSAGE|NOTIFY|OPTIONS|PRACK|PUBLISH|REFER|REGISTER|SUBSCRIBE|UPDATE".split("|")  # noqa: SIM905
 )
-_CSEQ = re.compile(rf"(\d{{1,10}})[ \t]+({TOKEN})")
+_CSEQ = re.compile(rf"([0-9]{{1,10}})[ \t]+({TOKEN})")
 CSEQ_LIMIT = 1 << 31
 
-_Q850 = re.compile(r"[ \t]*Q\.850[ \t]*(;.*)?", re.IGNORECASE)
+_Q850 = re.compile(r"[ \t]*Q\.850[ \t]*(;.*)?", re.IGNORECASE | re.ASCII)
 
 
 @dataclass(slots=True)
 class Via:
-    """The top Via (§20.42): ``host`` and ``port`` are sent-by (port 0: none given), ``rest`` the list elements below it."""
+    """The top Via (§20.42): ``host`` and ``port`` are sent-by (port 0: none given), ``rest`` the list elements below
+    it."""
 
     transport: str
     host: str
@@ -99,7 +102,8 @@ class Via:
 
     def has_rport(self) -> bool:
         """Whether the sender asked for symmetric response routing (RFC 3581 §4)."""
-        return "rport" in self.params and "rport" in parse_params(self.params)
+        params = self.params.lower()
+        return "rport" in params and any(piece.partition("=")[0].strip() == "rport" for piece in params.split(";"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,12 +151,9 @@ def parse_via(value: str) -> Via:
     if found is None:
         raise ParseError("bad Via")
     transport, host, port, params = found.groups()
-    branch = ""
-    for piece in params.split(";"):
-        if piece.startswith("branch="):  # the way everybody writes it; other spellings take the long road
-            branch = piece[7:].rstrip()
-            break
-    else:
+    pieces = params.split(";") if '"' not in params else ()  # as it is usually spelt, whatever stands beside it
+    branch = next((piece[7:].rstrip() for piece in pieces if piece.startswith("branch=")), "")
+    if not branch:
         branch = parse_params(params).get("branch", "")
     number = int(port) if port else 0
     if number > 65535:
@@ -258,6 +259,6 @@ def parse_q850(reason: str) -> int:
                 cause = parse_params(found[1] or "").get("cause", "")
             except ParseError:
                 return 0
-            if cause.isascii() and cause.isdigit() and 0 < int(cause) <= 127:
+            if len(cause) <= 3 and cause.isascii() and cause.isdigit() and 0 < int(cause) <= 127:
                 return int(cause)
     return 0

@@ -1,9 +1,10 @@
 """SIP messages as header text (RFC 3261 §7).
 
-A message is its start line, the first value of each header field, the further values of those that came more than once, and
-its body. Keys are full lower-case names whatever the spelling or compact form was. There is no object per header: what the
-call path reads on every message (top Via, CSeq, tags, Call-ID) is parsed once into attributes, the rest rides as text. The
-order between different header fields is not kept: it means nothing (§7.3.1), and no message is ever passed on.
+A message is its start line, the first value of each header field, the further values of those that came more than
+once, and its body. Keys are full lower-case names whatever the spelling or compact form was. There is no object per
+header: what the call path reads on every message (top Via, CSeq, tags, Call-ID) is parsed once into attributes, the
+rest rides as text. The order between different header fields is not kept: it means nothing (§7.3.1), and no message
+is ever passed on.
 """
 
 from b2bua.sip.headers import Via
@@ -12,7 +13,8 @@ __all__ = ["Message", "Request", "Response"]
 
 
 class Message:
-    """What requests and responses share. ``first`` maps each key to its first value, ``more`` to the values after it."""
+    """What requests and responses share. ``first`` maps each key to its first value, ``more`` to the values after
+    it."""
 
     __slots__ = (
         "body",

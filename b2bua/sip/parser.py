@@ -1,7 +1,7 @@
 """From a datagram to a message (RFC 3261 §7, §25). The only exception is ParseError.
 
-Only what every message needs is checked here: the start line, the field syntax, the fields that name the transaction and
-the dialog, and the body's length. Limits come first, each checked before the work it bounds.
+Only what every message needs is checked here: the start line, the field syntax, the fields that name the transaction
+and the dialog, and the body's length. Limits come first, each checked before the work it bounds.
 """
 
 import re
@@ -28,14 +28,15 @@ _DEFAULT_LIMITS = Limits()
 
 # every usual spelling of the fields that carriers send, so that a name costs one look-up
 _COMMON_NAMES = (
-    "Via From To Call-ID CSeq Contact Max-Forwards Content-Type Content-Length Allow Supported Require User-Agent Server Route "
-    "Record-Route Reason Retry-After P-Asserted-Identity Privacy Timestamp Session-Expires Min-SE Accept Expires Date RSeq RAck "
-    "Proxy-Require Unsupported Warning Authorization Proxy-Authorization WWW-Authenticate Proxy-Authenticate Allow-Events "
-    "Content-Encoding Content-Disposition P-Charging-Vector P-Access-Network-Info Diversion History-Info Organization Subject"
-).split()
-_KEYS: dict[str, str] = {name: name.lower() for name in _COMMON_NAMES}
-_KEYS |= {name.lower(): name.lower() for name in _COMMON_NAMES}
-_KEYS |= {letter: name for letter, name in COMPACT_FORMS.items()}
+    "Accept|Allow|Allow-Events|Authorization|Call-ID|Contact|Content-Disposition|Content-Encoding|Content-Length|"
+    "Content-Type|CSeq|Date|Diversion|Expires|From|History-Info|Max-Forwards|Min-SE|Organization|P-Access-Network-Info|"
+    "P-Asserted-Identity|P-Charging-Vector|Privacy|Proxy-Authenticate|Proxy-Authorization|Proxy-Require|RAck|Reason|"
+    "Record-Route|Require|Retry-After|Route|RSeq|Server|Session-Expires|Subject|Supported|Timestamp|To|Unsupported|"
+    "User-Agent|Via|Warning|WWW-Authenticate"
+)
+_KEYS: dict[str, str] = {name: name.lower() for name in _COMMON_NAMES.split("|")}
+_KEYS |= {name: name for name in _KEYS.values()}
+_KEYS |= COMPACT_FORMS
 _KEYS |= {letter.upper(): name for letter, name in COMPACT_FORMS.items()}
 
 # fields of which a message has at most one (§7.3.1, §20); two of them leave it open which is meant
@@ -51,7 +52,8 @@ _URI_REFUSED = re.compile(r'[\s<>"]')
 _BLANK = frozenset((" ", "\t"))
 _NUL_UNESCAPED = re.compile(r"(?<!\\)\0")
 _STATUSES = {str(status): status for status in range(100, 700)}
-_STATUS_LINE = re.compile(r"SIP/2\.0 (\d{3})(?: .*)?", re.IGNORECASE | re.DOTALL)
+_STATUS_LINE = re.compile(r"SIP/2\.0 ([0-9]{3})(?: .*)?", re.IGNORECASE | re.ASCII | re.DOTALL)
+_VERSION = re.compile(r"SIP/[0-9]+\.[0-9]+", re.IGNORECASE | re.ASCII)
 
 
 def parse(data: bytes, limits: Limits = _DEFAULT_LIMITS) -> Request | Response:
@@ -70,7 +72,7 @@ def parse(data: bytes, limits: Limits = _DEFAULT_LIMITS) -> Request | Response:
         raise ParseError("bare CR or LF")
     if "\0" in text and _NUL_UNESCAPED.search(text):
         raise ParseError("NUL in header")
-    if len(text) > limits.line_bytes and any(len(line) > limits.line_bytes for line in lines):
+    if len(head) > limits.line_bytes and any(len(line) > limits.line_bytes for line in head.split(b"\r\n")):
         raise ParseError("header line too long", 513)
     if "\r\n " in text or "\r\n\t" in text:
         lines = _unfold(lines, limits.line_bytes)
@@ -116,6 +118,12 @@ def parse(data: bytes, limits: Limits = _DEFAULT_LIMITS) -> Request | Response:
         raise ParseError("bad Call-ID")
     if isinstance(message, Request) and message.cseq_method != message.method:
         raise ParseError("CSeq of another method")
+    if "\0" in text:
+        # a quoted NUL (§25.1 quoted-pair) may stand where an answer only echoes it; what we build ourselves cannot
+        # hold one
+        echoed = message.from_value + message.to_value if isinstance(message, Request) else ""
+        if text.count("\0") != echoed.count("\0"):
+            raise ParseError("NUL in header")
     if "via" in more and len(more["via"]) >= limits.via_fields:
         raise ParseError("too many Via", 513)
     length = first.get("content-length")
@@ -132,7 +140,7 @@ def parse(data: bytes, limits: Limits = _DEFAULT_LIMITS) -> Request | Response:
 
 
 def _start_line(line: str) -> Request | Response:
-    if line[:4].upper() == "SIP/":
+    if line[:4].lower() == "sip/":
         if line[:8] == "SIP/2.0 " and line[11:12] == " " and line[8:11] in _STATUSES:
             return Response(_STATUSES[line[8:11]])
         found = _STATUS_LINE.fullmatch(line)
@@ -146,9 +154,10 @@ def _start_line(line: str) -> Request | Response:
     uri, _, version = rest.rpartition(" ")
     if method not in KNOWN_METHODS and not _METHOD.fullmatch(method):
         raise ParseError("bad method")
-    if version != "SIP/2.0" and version.upper() != "SIP/2.0":
-        # Request-Line = Method SP Request-URI SP SIP-Version: another well-formed version deserves its own answer (§21.5.6)
-        if re.fullmatch(r"SIP/\d+\.\d+", version, re.IGNORECASE):
+    if version != "SIP/2.0" and version.lower() != "sip/2.0":
+        # Request-Line = Method SP Request-URI SP SIP-Version: another well-formed version deserves its own answer
+        # (§21.5.6)
+        if _VERSION.fullmatch(version):
             raise ParseError("version not supported", 505)
         raise ParseError("bad request line")
     if not uri or _URI_REFUSED.search(uri) or ":" not in uri:
@@ -175,7 +184,7 @@ def _unfold(lines: list[str], line_bytes: int) -> list[str]:
         else:
             whole.append([line])
     unfolded = [" ".join(pieces) if len(pieces) > 1 else pieces[0] for pieces in whole]
-    if any(len(line) > line_bytes for line in unfolded):
+    if any(len(line.encode("utf-8", "surrogateescape")) > line_bytes for line in unfolded):
         raise ParseError("header line too long", 513)
     return unfolded
 
@@ -186,11 +195,14 @@ _ECHOED = {"via", "from", "to", "call-id", "cseq"}
 def salvage(data: bytes) -> dict[str, list[str]] | None:
     """What a stateless answer to an unreadable request must echo (§8.2.6.2), or None when it cannot be answered.
 
-    None for responses, for ACK (never answered), and where an echoed field is missing or could break the answer's lines.
+    None for responses, for ACK (never answered), and where an echoed field is missing or could break the answer's
+    lines.
     """
-    head = data.lstrip(b"\r\n").partition(b"\r\n\r\n")[0][:_DEFAULT_LIMITS.line_bytes]
-    if head[:4].upper() == b"SIP/" or head[:4] == b"ACK ":
+    head, complete, _ = data.lstrip(b"\r\n").partition(b"\r\n\r\n")
+    if head[:4].upper() == b"SIP/" or (head[:3] == b"ACK" and head[3:4] in b" \t\r"):
         return None
+    if not complete or len(head) > _DEFAULT_LIMITS.line_bytes:
+        head = head[: _DEFAULT_LIMITS.line_bytes].rpartition(b"\r\n")[0]  # the last line may be cut
     echo: dict[str, list[str]] = {}
     try:
         lines = _unfold(head.decode("utf-8", "surrogateescape").split("\r\n"), _DEFAULT_LIMITS.line_bytes)
@@ -204,8 +216,4 @@ def salvage(data: bytes) -> dict[str, list[str]] | None:
                 echo.setdefault(key, []).append(value.strip())
     except ParseError:
         return None
-    if echo.keys() != _ECHOED or len(echo["via"]) > _DEFAULT_LIMITS.via_fields:
-        return None
-    return echo
-
-
+    return echo if echo.keys() == _ECHOED else None

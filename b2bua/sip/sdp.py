@@ -100,6 +100,7 @@ _STATIC_CODECS = {
 }
 # what may stand in a record: a codec or payload type of its grammar, and no text a peer has chosen
 _FACT = re.compile(rf"[a-z]+ (?:{ENCODING}/[0-9]{{1,6}}(?:/[0-9]{{1,2}})?|{PAYLOAD_TYPE}|(?i:t38))")
+_OPEN_PORT = re.compile(r" +0*[1-9][0-9]*(?=[ /])")
 _DIRECTIONS = frozenset(("sendrecv", "sendonly", "recvonly", "inactive"))
 _NOT_SPEECH = ("telephone-event", "CN/", "red/", "rtx/", "ulpfec/", "flexfec")
 
@@ -225,14 +226,21 @@ def parse_media(body: bytes) -> list[Media]:
 
 def describe(body: bytes) -> str:
     """Media facts for the record of a call, such as ``audio PCMA/8000, image t38``; '' when there are none."""
-    words: list[str] = []
-    kind = ""
-    formats: list[str] = []
-    names: dict[str, str] = {}
     try:
         lines = _lines(body)
     except ParseError:
         return ""
+    telling = [line for line in lines if line.startswith(("m=", "a=rtpmap:"))]
+    return _facts(tuple([_OPEN_PORT.sub(" 9", line, count=1) if line[0] == "m" else line for line in telling]))
+
+
+@lru_cache(maxsize=2048)
+def _facts(lines: tuple[str, ...]) -> str:
+    """``describe``, remembered: with the ports levelled, phones say the same few things."""
+    words: list[str] = []
+    kind = ""
+    formats: list[str] = []
+    names: dict[str, str] = {}
     for line in [*lines, "m="]:
         if line.startswith("a=rtpmap:"):
             payload, _, codec = line[9:].partition(" ")

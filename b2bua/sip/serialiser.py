@@ -112,10 +112,11 @@ def format_response(
 ) -> bytes:
     """The wire form of an answer.
 
-    ``before_tag`` and ``after_tag`` are the lines that an answer echoes (§8.2.6.2), cut where the To tag goes; they come out
-    of a parsed message, so they hold whole lines and nothing else. ``to_tag`` is '' when the request had one or for 100.
+    ``before_tag`` and ``after_tag`` are the lines that an answer echoes (§8.2.6.2), cut where the To tag goes; they
+    come out of a parsed message, so they hold whole lines and nothing else. ``to_tag`` is '' when the request had one
+    or for 100.
     """
-    tag = f";tag={to_tag}" if to_tag else ""
+    tag = _guarded([f";tag={to_tag}"]) if to_tag else ""
     lines = [*extra, f"Content-Type: {content_type}"] if body else [*extra]
     lines.append(f"Content-Length: {len(body)}")
     text = f"SIP/2.0 {status} {phrase_of(status)}\r\n{before_tag}{tag}{after_tag}{_guarded(lines)}\r\n\r\n"

@@ -1,13 +1,14 @@
 """RFC 3261's timer values and one queue for every timer of the switch.
 
-A timer holds its own deadline; the heap holds at most one live entry for it. Moving a deadline later costs nothing: the
-entry in the heap is noticed to be early when it comes up, and is put back. So the timers that nearly never fire (32 s
-time-outs, 4 h limits) cost a push now and then instead of one for every move.
+A timer holds its own deadline; the queue holds at most one entry that counts for it. Moving a deadline later costs
+nothing: the entry is noticed to be early when it comes up, and is put back. Deadlines a while away, which are most
+(64·T1 after every transaction) and nearly all of which only clean up, share one heap entry for each quarter of a
+second.
 """
 
 import heapq
 from dataclasses import dataclass
-from math import inf
+from math import ceil, inf
 
 from b2bua.sip.errors import MisuseError
 
@@ -48,16 +49,21 @@ class Timer:
 
 
 class TimerQueue:
-    """A heap of deadlines in monotonic seconds."""
+    """Deadlines in monotonic seconds. Near ones fire on time, far ones up to GRAIN late, none early."""
 
-    __slots__ = ("_armed", "_heap", "_order")
+    __slots__ = ("_armed", "_buckets", "_heap", "_order")
 
-    # No entry is put further ahead than this, so a cancelled timer's entry (and what it keeps alive) is gone soon, and no
-    # sweep is needed. Just below 64·T1: an answered transaction's 32 s timers ride on the entry it already has.
-    HORIZON = 30.0
+    # A deadline at least this far away may be GRAIN late: no timer of the protocol that is this long needs to be
+    # sharper.
+    FAR = 2.0
+    GRAIN = 0.25
+    # No entry is put further ahead than this, so that a cancelled timer, and what it keeps alive, is gone soon. Just
+    # above 64·T1: what lingers after a transaction comes up once.
+    HORIZON = 33.0
 
     def __init__(self) -> None:
-        self._heap: list[tuple[float, int, Timer]] = []
+        self._heap: list[tuple[float, int, Timer | None]] = []  # a None stands for a bucket
+        self._buckets: dict[float, list[Timer]] = {}
         self._order = 0  # keeps equal deadlines in the order they were set, and timers from being compared
         self._armed = 0
 
@@ -71,7 +77,7 @@ class TimerQueue:
             self._armed += 1
         timer.deadline = deadline
         if deadline < timer.queued:
-            self._push(timer, deadline, now)
+            self._queue(timer, deadline, now)
 
     def cancel(self, timer: Timer) -> None:
         """Disarm a timer; harmless when it is not armed."""
@@ -89,23 +95,42 @@ class TimerQueue:
         fired = 0
         while heap and heap[0][0] <= now:
             entry, _, timer = heapq.heappop(heap)
-            if entry != timer.queued:
-                continue  # superseded by an earlier entry
-            timer.queued = inf
-            deadline = timer.deadline
-            if deadline > now:
-                if deadline != inf:
-                    self._push(timer, deadline, now)
-                continue
-            timer.deadline = inf
-            self._armed -= 1
-            fired += 1
-            timer.fire(now)
+            if timer is not None:
+                fired += self._come_up(timer, entry, now)
+            else:
+                for timer in self._buckets.pop(entry):
+                    fired += self._come_up(timer, entry, now)
         return fired
 
-    def _push(self, timer: Timer, deadline: float, now: float) -> None:
-        entry = min(deadline, now + self.HORIZON)
-        if entry < timer.queued:
-            timer.queued = entry
+    def _come_up(self, timer: Timer, entry: float, now: float) -> int:
+        if entry != timer.queued:
+            return 0  # superseded by an earlier entry
+        timer.queued = inf
+        deadline = timer.deadline
+        if deadline > now:
+            if deadline != inf:
+                self._queue(timer, deadline, now)
+            return 0
+        timer.deadline = inf
+        self._armed -= 1
+        timer.fire(now)
+        return 1
+
+    def _queue(self, timer: Timer, deadline: float, now: float) -> None:
+        """Give the timer an entry that comes before the one it has, if that makes a difference."""
+        if deadline - now < self.FAR:
+            timer.queued = deadline
             self._order += 1
-            heapq.heappush(self._heap, (entry, self._order, timer))
+            heapq.heappush(self._heap, (deadline, self._order, timer))
+            return
+        entry = ceil(min(deadline, now + self.HORIZON) / self.GRAIN) * self.GRAIN
+        if entry >= timer.queued:
+            return
+        timer.queued = entry
+        bucket = self._buckets.get(entry)
+        if bucket is not None:
+            bucket.append(timer)
+            return
+        self._buckets[entry] = [timer]
+        self._order += 1
+        heapq.heappush(self._heap, (entry, self._order, None))

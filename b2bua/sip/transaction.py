@@ -1,7 +1,7 @@
 """The four transaction machines of RFC 3261 §17 with the corrections of RFC 6026, as tables.
 
-One row says: in this state, on this input, do these actions and go to that state. ``Transaction.step`` is the only place
-that changes a state. A pair without a row is either on the machine's ignore list or a bug of ours.
+One row says: in this state, on this input, do these actions and go to that state. ``Transaction.step`` is the only
+place that changes a state. A pair without a row is either on the machine's ignore list or a bug of ours.
 """
 
 from collections.abc import Callable, Iterable
@@ -27,7 +27,8 @@ __all__ = [
 
 
 class Flow(NamedTuple):
-    """Where a message came from and where its answer goes: transport name, our listener's name, the peer's host and port."""
+    """Where a message came from and where its answer goes: transport name, our listener's name, the peer's host and
+    port."""
 
     transport: str
     listener: str
@@ -75,7 +76,7 @@ class TransactionLayer(Protocol):
     timers: TimerQueue
     values: TimerValues
 
-    def transmit(self, wire: bytes, flow: Flow, owner: object, retransmission: bool) -> None: ...
+    def transmit(self, wire: bytes, flow: Flow, sender: object, retransmission: bool) -> None: ...
     def report(self, transaction: Any, message: Message | None) -> None: ...
     def ended(self, transaction: Any) -> None: ...
 
@@ -98,9 +99,22 @@ class Machine(NamedTuple):
 
 
 class Transaction(Timer):
-    """What the four share: a state, the wire form to send again, and two clocks (retransmission and expiry) on one timer."""
+    """What the four share: a state, the wire form to send again, and two clocks (retransmission and expiry) on one
+    timer."""
 
-    __slots__ = ("_expire_at", "_expire_input", "_interval", "_retransmit_at", "flow", "key", "layer", "machine", "owner", "state", "wire")
+    __slots__ = (
+        "_expire_at",
+        "_expire_input",
+        "_interval",
+        "_retransmit_at",
+        "flow",
+        "key",
+        "layer",
+        "machine",
+        "owner",
+        "state",
+        "wire",
+    )
 
     def __init__(self, layer: TransactionLayer, machine: Machine, key: str, flow: Flow) -> None:
         super().__init__()
@@ -121,6 +135,11 @@ class Transaction(Timer):
         """Whether it still stands in its endpoint's table."""
         return self.state is not State.TERMINATED
 
+    @property
+    def echo(self) -> tuple[str, ...]:
+        """What the peer itself said that this transaction says back to it."""
+        return ()
+
     def step(self, happened: Input, now: float, message: Message | None = None) -> bool:
         """Take one input; False when the machine ignores it here. ``now`` is monotonic seconds."""
         row = self.machine.rows[self.state][happened]
@@ -140,12 +159,7 @@ class Transaction(Timer):
 
     def fire(self, now: float) -> None:
         """The earlier of the two clocks has come."""
-        if self._retransmit_at <= now:
-            self.step(Input.RETRANSMIT, now)
-        elif self._expire_at <= now:
-            self.step(self._expire_input, now)
-        else:
-            self._arm(now)
+        self.step(Input.RETRANSMIT if self._retransmit_at <= now else self._expire_input, now)
 
     def _arm(self, now: float) -> None:
         self.layer.timers.set(self, min(self._retransmit_at, self._expire_at), now)
@@ -155,7 +169,7 @@ class Transaction(Timer):
     def send_again(self, now: float) -> None:
         """Transmit the last wire form."""
         if self.wire is not None:
-            self.layer.transmit(self.wire, self.flow, self.owner, True)
+            self.layer.transmit(self.wire, self.flow, self, True)
 
     def start_retransmission(self, now: float) -> None:
         """A, E, G: T1, and then longer and longer; never over a reliable transport."""
@@ -238,10 +252,15 @@ class ClientTransaction(Transaction):
         self.failure_to = ""
         self.tag = 0
 
+    @property
+    def echo(self) -> tuple[str, ...]:
+        """The To of a failure stands in its ACK."""
+        return (self.failure_to,)
+
     def start(self, now: float) -> None:
         """Send the request for the first time."""
         assert self.wire is not None
-        self.layer.transmit(self.wire, self.flow, self.owner, False)
+        self.layer.transmit(self.wire, self.flow, self, False)
         self._expire_at = now + self.layer.values.timeout
         self._expire_input = Input.TIMEOUT
         self.start_retransmission(now)
@@ -259,13 +278,13 @@ class ClientTransaction(Transaction):
         """ACK of a failure: sent now and again on every retransmission of the failure (§17.1.1.3)."""
         assert self.wire is not None
         self.wire = derive(self.wire, "ACK", self.failure_to)
-        self.layer.transmit(self.wire, self.flow, self.owner, False)
+        self.layer.transmit(self.wire, self.flow, self, False)
 
 
 class ServerTransaction(Transaction):
     """A request of the peer, with the lines every answer to it echoes (§8.2.6.2)."""
 
-    __slots__ = ("before_tag", "method", "to_tag", "request_tag", "after_tag")
+    __slots__ = ("after_tag", "before_tag", "method", "request_tag", "to_tag")
 
     def __init__(self, layer: TransactionLayer, request: Request, vias: str, key: str, flow: Flow) -> None:
         super().__init__(layer, INVITE_SERVER if request.method == "INVITE" else NON_INVITE_SERVER, key, flow)
@@ -274,6 +293,11 @@ class ServerTransaction(Transaction):
         self.request_tag = request.to_tag
         self.to_tag = ""  # ours, once we have one for this dialog
         self.after_tag = f"\r\nCall-ID: {request.call_id}\r\nCSeq: {request.cseq} {request.method}\r\n"
+
+    @property
+    def echo(self) -> tuple[str, ...]:
+        """§8.2.6.2."""
+        return self.before_tag, self.after_tag
 
     def start(self, now: float) -> None:
         """Nothing is sent yet; only the net is spread."""
@@ -290,7 +314,7 @@ class ServerTransaction(Transaction):
     def send_wire(self, now: float) -> None:
         """Transmit what ``send`` was given."""
         assert self.wire is not None
-        self.layer.transmit(self.wire, self.flow, self.owner, False)
+        self.layer.transmit(self.wire, self.flow, self, False)
 
 
 def derive(wire: bytes, method: str, to_value: str | None = None) -> bytes:
@@ -375,7 +399,13 @@ INVITE_SERVER: Final = _machine(
         (_S.PROCEEDING, _I.RECEIVE_REQUEST, (_T.send_again,), _S.PROCEEDING, QUIET),
         (_S.PROCEEDING, _I.SEND_1XX, (_V.send_wire,), _S.PROCEEDING, QUIET),
         (_S.PROCEEDING, _I.SEND_2XX, (_V.send_wire, _T.forget_wire, _T.linger), _S.ACCEPTED, QUIET),
-        (_S.PROCEEDING, _I.SEND_FAILURE, (_V.send_wire, _T.start_timeout, _T.start_retransmission), _S.COMPLETED, QUIET),
+        (
+            _S.PROCEEDING,
+            _I.SEND_FAILURE,
+            (_V.send_wire, _T.start_timeout, _T.start_retransmission),
+            _S.COMPLETED,
+            QUIET,
+        ),
         (_S.PROCEEDING, _I.TIMEOUT, (), _S.TERMINATED, REPORT),
         (_S.PROCEEDING, _I.TRANSPORT_ERROR, (), _S.TERMINATED, REPORT),
         (_S.ACCEPTED, _I.LINGER, (), _S.TERMINATED, QUIET),

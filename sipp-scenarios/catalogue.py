@@ -1,0 +1,187 @@
+"""What there is to run: each scenario's files, what it needs of the switch, and what must come of it. Data only."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum
+
+from routing.binding import Direction
+
+
+class Bound(Enum):
+    """What the caller's key (number dialled, caller) leads to in the binding store."""
+
+    LIVE = "live"
+    BACK = "live, and the caller is its party B"
+    NEVER = "no binding"
+    EXPIRED = "an expired binding"
+    ENDED = "a binding that was ended"
+    BARRED = "a live binding of the other direction only"
+
+
+DIRECTIONS: Mapping[Bound, Direction] = {Bound.BARRED: Direction.B_TO_A}
+
+# Settings of [sip] and [routing] that differ from the defaults. With T1 = 100 ms a transaction is gone after 6.4 s
+# (64 T1, RFC 3261 section 17), so that "every table is empty" can be seen soon; loopback is far quicker than that.
+TIMERS = {"t1_ms": 100, "t2_ms": 800, "t4_ms": 1000, "drain_seconds": 2.0}
+PROFILES: Mapping[str, Mapping[str, float]] = {
+    "usual": TIMERS | {"no_reply_seconds": 4.0, "ring_seconds": 30.0, "longest_call_seconds": 60.0},
+    "hasty": TIMERS
+    | {"no_reply_seconds": 2.0, "no_progress_seconds": 5.0, "ring_seconds": 2.0, "longest_call_seconds": 3.0},
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """The record of one attempt. None: not looked at."""
+
+    outcome: str
+    status: int
+    ended_by: str | None = None
+    q850: int | None = None
+    reason: str | None = ""
+    routes: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Phone:
+    """One sipp on the callee's side: its scenario file without uas_ and .xml, its -key pairs, further options."""
+
+    file: str
+    keys: tuple[tuple[str, str], ...] = ()
+    options: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Scenario:
+    """One behaviour. `caller` is the file of the caller without uac_ and .xml; `callees` are the routes in order.
+
+    `number` and `identity` go before the middle number dialled and the caller's number that the runner deals out.
+    `hold_ms` is -d of the caller. `record` is None when no record may exist; `seconds` bounds the run.
+    """
+
+    name: str
+    caller: Phone
+    callees: tuple[Phone, ...]
+    record: Expected | None
+    profile: str = "usual"
+    bound: Bound = Bound.LIVE
+    calls: int = 1
+    hold_ms: int = 300
+    number: str = ""
+    identity: str = ""
+    seconds: int = 15
+
+
+ANSWERED = Expected("answered", 200, "caller", 16)
+HUNG_UP = Expected("answered", 200, "callee", 16)
+CANCELLED = Expected("cancelled", 487, "caller")
+NO_RETRANSMISSION_FILTER = ("-nr",)
+
+
+def _call(
+    name: str,
+    record: Expected = ANSWERED,
+    profile: str = "usual",
+    hold_ms: int = 300,
+    seconds: int = 15,
+    caller_options: tuple[str, ...] = (),
+    callee_options: tuple[str, ...] = (),
+) -> Scenario:
+    """A scenario that reaches its callee, one file of its own on each side."""
+    caller, callee = Phone(name, options=caller_options), Phone(name, options=callee_options)
+    return Scenario(name, caller, (callee,), record, profile=profile, hold_ms=hold_ms, seconds=seconds)
+
+
+def _refused(
+    name: str,
+    status: int,
+    q850: int,
+    reason: str,
+    file: str = "",
+    bound: Bound = Bound.LIVE,
+    number: str = "",
+    identity: str = "",
+) -> Scenario:
+    """A scenario that the switch refuses by itself: nothing may reach the callee."""
+    record = Expected("refused", status, "switch", q850, reason, routes=0)
+    return Scenario(name, Phone(file or name), (), record, bound=bound, number=number, identity=identity)
+
+
+def _fails(status: int, seen: int, outcome: str, q850: int | None = None) -> Scenario:
+    """A scenario whose callee fails with a status, and whose caller sees one."""
+    caller = Phone("callee_fails", (("expected", str(seen)),))
+    callee = Phone("callee_fails", (("status", str(status)),))
+    record = Expected(outcome, seen, None if outcome == "failed" else "callee", q850, reason=None, routes=1)
+    return Scenario(f"callee_fails_{status}", caller, (callee,), record)
+
+
+SCENARIOS: tuple[Scenario, ...] = (
+    # the long ones first: they run beside the others
+    _call("never_acked", Expected("answered", 200, "switch", None, "no_ack"), seconds=25),
+    _call("long_hold", hold_ms=5000),
+    Scenario("answered", Phone("answered"), (Phone("answered"),), ANSWERED, calls=3, hold_ms=500),
+    Scenario("answered_back", Phone("answered"), (Phone("answered"),), ANSWERED, bound=Bound.BACK),
+    _call("caller_hangs_up"),
+    _call("callee_hangs_up", HUNG_UP),
+    Scenario("busy", Phone("busy"), (Phone("busy"),), Expected("busy", 486, "callee", 17, None, 1)),
+    _call("no_answer", Expected("no_answer", 480, "switch", 19, None, 1), "hasty"),
+    _call("cancel_ringing", CANCELLED),
+    _call("cancel_crossing_200", CANCELLED),
+    _call("cancel_too_late"),
+    _refused("unknown_number", 404, 1, "block_unknown", number="700999999990001"),
+    _refused("malformed_number", 404, 1, "number_malformed", "unknown_number", number="7001234"),
+    _refused("unbound_caller", 403, 21, "caller_unbound", bound=Bound.NEVER),
+    _refused("expired_binding", 403, 21, "binding_expired", bound=Bound.EXPIRED),
+    _refused("ended_binding", 403, 21, "binding_ended", "expired_binding", bound=Bound.ENDED),
+    _refused("direction_barred", 403, 21, "direction_barred", bound=Bound.BARRED),
+    _refused("anonymous_caller", 433, 21, "caller_anonymous"),
+    _refused("foreign_caller", 403, 21, "caller_foreign", identity="+14155550123"),
+    _refused("max_forwards_zero", 483, 25, "max_forwards"),
+    _refused("loop", 482, 25, "loop", identity="700999999990002"),
+    _call("lost_200", hold_ms=1000, caller_options=("-pause_msg_ign",)),
+    _call("lost_ack", caller_options=NO_RETRANSMISSION_FILTER),
+    _call("lost_bye", callee_options=NO_RETRANSMISSION_FILTER),
+    _call("lost_invite", callee_options=NO_RETRANSMISSION_FILTER),
+    _call("repeated_invite", caller_options=NO_RETRANSMISSION_FILTER),
+    _call("callee_lost_ack", hold_ms=1000, callee_options=NO_RETRANSMISSION_FILTER),
+    _call("caller_holds"),
+    _call("callee_holds", HUNG_UP),
+    _call("early_media"),
+    _call("delayed_offer"),
+    _call("longest_call", Expected("answered", 200, "switch", None, "longest_call"), "hasty"),
+    _call("info_dtmf"),
+    _call("forked_ringing"),
+    _call("forked_answer", hold_ms=1000),
+    _call("bye_before_ack"),
+    _call("glare"),
+    _call("hold_refused"),
+    _call("refer_refused"),
+    _call("info_refused"),
+    Scenario("options", Phone("options"), (), None),
+    _fails(404, 404, "rejected", 1),
+    _fails(480, 480, "rejected", 18),
+    _fails(486, 486, "busy", 17),
+    _fails(600, 600, "busy", 17),
+    _fails(603, 603, "rejected", 21),
+    _fails(503, 500, "failed"),
+    Scenario(
+        "failover_silent",
+        Phone("failover"),
+        (Phone("failover_silent"), Phone("failover")),
+        Expected("answered", 200, "caller", 16, routes=2),
+        profile="hasty",
+    ),
+    Scenario(
+        "failover_late_200",
+        Phone("failover"),
+        (Phone("failover_late"), Phone("failover")),
+        Expected("answered", 200, "caller", 16, routes=2),
+        profile="hasty",
+    ),
+    Scenario(
+        "failover_503",
+        Phone("failover"),
+        (Phone("callee_fails", (("status", "503"),)), Phone("failover")),
+        Expected("answered", 200, "caller", 16, routes=2),
+    ),
+)

@@ -1,0 +1,154 @@
+"""What is measured: a switch with journal and binding store in a directory of its own, and the recorder beside it."""
+
+import asyncio
+import os
+import select
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from b2bua.app.config import Settings, load
+from b2bua.app.demo.scene import free_ports
+from b2bua.app.notify import Listener
+from b2bua.app.storage import binding_store
+from cdr.seal import format_keyring, new_keyring
+from cdr.store.sqlite import RecordStore
+from routing.binding import BindingRequest
+from routing.plan import Block, BlockState
+from tests.bench.machine import ROOT, BenchError, Machine
+
+LOOPBACK = "127.0.0.1"
+BLOCK, USER = "70012345678", "shop-1"
+BINDINGS = 2000
+BINDING_MS = 3_600_000
+# One carrier's gateway plays all callers here; the guard against floods stays in the path without deciding anything.
+SOURCE_MESSAGES = 50_000
+START_SECONDS = 20.0
+# Calls that a failed run left up are let go after this.
+DRAIN_SECONDS = 1
+STOP_SECONDS = 15.0
+RECORDER_SECONDS = 30.0
+TAIL_LINES = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """A node with its stores filled. `orders` is the file that callers take middle number and own number from."""
+
+    directory: Path
+    settings: Settings
+    caller_port: int
+    callee_port: int
+    orders: Path
+
+    @property
+    def port(self) -> int:
+        """Where the switch listens."""
+        return self.settings.sip.listen.port
+
+    @property
+    def config(self) -> Path:
+        return self.directory / "x700.toml"
+
+
+def make_node(directory: Path) -> Node:
+    """Write settings and keys, and fill the store through its own interface."""
+    port, caller_port, callee_port = free_ports(3)
+    keyring = directory / "keyring"
+    keyring.touch(mode=0o600)
+    keyring.write_text(format_keyring(new_keyring()))
+    trunks = "".join(
+        f'[[trunk]]\nname = "{name}"\npeers = ["{LOOPBACK}:{peer}"]\nprefixes = ["{prefix}"]\n'
+        for name, peer, prefix in (("carrier-a", caller_port, "138"), ("carrier-b", callee_port, "139"))
+    )
+    config = directory / "x700.toml"
+    config.write_text(
+        f'[node]\nname = "bench"\ndata_dir = "{directory}"\n'
+        f'[sip]\nlisten = "{LOOPBACK}:{port}"\ndrain_seconds = {DRAIN_SECONDS}\n'
+        f"[limits]\nsource_messages_per_second = {SOURCE_MESSAGES}\nsource_burst = {SOURCE_MESSAGES}\n"
+        f'[ops]\nlisten = "{LOOPBACK}:0"\n{trunks}'
+    )
+    orders = directory / "orders.csv"
+    node = Node(directory, load(config, {}), caller_port, callee_port, orders)
+    requests = asyncio.run(_provide(node.settings))
+    orders.write_text("SEQUENTIAL\n" + "".join(f"{request.x};{request.a};\n" for request in requests))
+    return node
+
+
+async def _provide(settings: Settings) -> list[BindingRequest]:
+    now_ms = time.time_ns() // 1_000_000
+    requests = [
+        BindingRequest(
+            x=f"{BLOCK}{number:04d}",
+            a=f"138{number:08d}",
+            b=f"139{number:08d}",
+            business_user=USER,
+            scenario="delivery",
+            order_id=f"order-{number}",
+            real_name=f"verified-{number}",
+            consent=f"consent-{number}",
+            expires_ms=now_ms + BINDING_MS,
+        )
+        for number in range(BINDINGS)
+    ]
+    async with binding_store(settings) as store:
+        await store.add_block(Block(BLOCK, "provider-1", USER, BlockState.ACTIVE))
+        for request in requests:
+            await store.bind(request, now_ms)
+    return requests
+
+
+async def count_answered(node: Node) -> int:
+    """Records of answered calls that the recorder has stored."""
+    store = RecordStore(node.settings.records.directory)
+    try:
+        return (await store.count()).get("answered", 0)
+    finally:
+        await store.close()
+
+
+@contextmanager
+def switch(machine: Machine, node: Node) -> Iterator[int]:
+    """The switch on its core, ready; gives its process id. BenchError when it does not start."""
+    with _service(machine, node, "switch", machine.switch, STOP_SECONDS) as pid:
+        yield pid
+
+
+@contextmanager
+def recorder(machine: Machine, node: Node) -> Iterator[int]:
+    """The recorder on the other core. At the end it has stored all that the journal held."""
+    with _service(machine, node, "recorder", machine.rest, RECORDER_SECONDS) as pid:
+        yield pid
+
+
+@contextmanager
+def _service(machine: Machine, node: Node, name: str, core: int, patience: float) -> Iterator[int]:
+    log = node.directory / f"{name}.log"
+    command = [sys.executable, "-m", "b2bua.app.cli", name, "--config", str(node.config)]
+    # what is set for another switch on this machine must not reach this one
+    environ = {variable: value for variable, value in os.environ.items() if not variable.startswith("X700_")}
+    with Listener() as listener:
+        process = machine.start(command, core, str(log), ROOT, environ | listener.environ)
+        try:
+            _await_ready(process, listener, name, log)
+            yield process.pid
+            if process.poll() is not None:
+                raise BenchError(f"the {name} ended by itself with {process.returncode}:\n{_tail(log)}")
+        finally:
+            machine.stop(process, patience)
+
+
+def _await_ready(process: subprocess.Popen[bytes], listener: Listener, name: str, log: Path) -> None:
+    deadline = time.monotonic() + START_SECONDS
+    while "READY=1" not in listener.states():
+        if process.poll() is not None or time.monotonic() > deadline:
+            raise BenchError(f"the {name} did not start:\n{_tail(log)}")
+        select.select([listener], [], [], 0.1)
+
+
+def _tail(log: Path) -> str:
+    return "\n".join(log.read_text(errors="replace").splitlines()[-TAIL_LINES:])

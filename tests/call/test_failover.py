@@ -1,0 +1,303 @@
+"""More than one route: when the next is tried, when not, and what becomes of the one before."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import pytest
+
+from b2bua.call.refusals import FAILOVER, Outcome
+from b2bua.sip.message import Request
+from routing.trunks import Peer, Trunk
+from tests.call.phone import PhoneCall, answer_after, refuse_with
+from tests.call.world import ADDRESS_B, ADDRESS_C, TRUNKS, X, World
+from tests.wire import Conditions
+
+NO_REPLY, NO_PROGRESS = 4.0, 15.0
+LATE = 0.3  # timers this long may come up to a quarter of a second late
+
+
+@pytest.mark.parametrize("status", sorted(FAILOVER))
+def test_a_failure_of_the_route_leads_to_the_next(status: int) -> None:
+    world = World()
+    world.callee.on_call = refuse_with(status)
+    call = world.caller.dial(X)
+    call.on("200", call.hang_up)
+    (story,) = world.finish()
+    assert call.heard == ["100", "180", "200", "BYE 200"]
+    assert world.callee.call.heard == ["INVITE"]
+    assert story.ended.routes == (f"carrier-b:{status}", "carrier-c:200")
+    assert (story.ended.egress, story.ended.outcome) == ("carrier-c", Outcome.ANSWERED)
+
+
+@pytest.mark.parametrize("status", [302, 400, 401, 403, 404, 407, 480, 484, 486, 487, 488, 501, 505, 580, 600, 603, 604])
+def test_the_callees_own_word_is_final(status: int) -> None:
+    world = World()
+    world.callee.on_call = refuse_with(status)
+    world.caller.dial(X)
+    (story,) = world.finish()
+    assert world.second.calls == []
+    assert story.ended.routes == (f"carrier-b:{status}",)
+
+
+def test_each_route_gets_an_invite_of_its_own() -> None:
+    """Profile §4 item 10: nothing of the first attempt goes to the second."""
+    world = World()
+    world.callee.on_call = refuse_with(503)
+    call = world.caller.dial(X)
+    call.on("200", call.hang_up)
+    world.finish()
+    first, second = [d.message for d in world.network.log if (d.way, d.word) == (">b", "INVITE")]
+    assert isinstance(first, Request)
+    assert isinstance(second, Request)
+    assert first.call_id != second.call_id
+    assert first.from_tag != second.from_tag
+    assert first.via.branch != second.via.branch
+    assert (first.uri, second.uri) == ("sip:13925814703@192.0.2.20:5060", "sip:13925814703@192.0.2.30:5060")
+    assert first.body.split(b"\r\n")[1] != second.body.split(b"\r\n")[1]
+    assert first.get("max-forwards") == second.get("max-forwards")
+
+
+def test_no_reply_at_all() -> None:
+    world = World()
+    world.script(ADDRESS_B)
+    call = world.caller.dial(X)
+    call.on("200", call.hang_up)
+    (story,) = world.finish()
+    assert story.ended.routes == ("carrier-b:no_reply", "carrier-c:200")
+    dialled = [d.at for d in world.network.log if d.target == ADDRESS_C and d.word == "INVITE"]
+    assert NO_REPLY <= dialled[0] <= NO_REPLY + LATE
+    assert ("trunk_parked", "carrier-b") in world.switch.notices
+
+
+@pytest.mark.parametrize("trying_at", [0.0, 2.0, 3.5])
+def test_no_progress(trying_at: float) -> None:
+    """Fifteen seconds from the INVITE, whenever the 100 was."""
+    world = World()
+    world.callee.on_call = lambda call: world.network.later(trying_at, lambda: call.ring(100))
+    call = world.caller.dial(X)
+    call.on("200", call.hang_up)
+    (story,) = world.finish()
+    assert world.callee.call.heard == ["INVITE", "CANCEL"]
+    assert story.ended.routes == ("carrier-b:no_progress", "carrier-c:200")
+    dialled = [d.at for d in world.network.log if d.target == ADDRESS_C and d.word == "INVITE"]
+    assert NO_PROGRESS <= dialled[0] <= NO_PROGRESS + LATE
+    assert world.switch.notices == []  # it works, it is only slow
+
+
+def test_an_answer_of_the_route_that_was_given_up_is_ended() -> None:
+    """It rings at two places for a moment, and the late one is hung up."""
+
+    def slow(call: PhoneCall) -> None:
+        world.network.later(6.0, call.accept)
+
+    world = World()
+    world.callee.on_call = slow
+    world.second.on_call = answer_after(5.0)
+    call = world.caller.dial(X)
+    call.on("200", call.hang_up, after=5.0)
+    (story,) = world.finish()
+    assert world.callee.call.heard == ["INVITE", "ACK", "BYE"]
+    assert world.second.call.heard == ["INVITE", "ACK", "BYE"]
+    assert (story.ended.egress, story.ended.routes) == ("carrier-c", ("carrier-b:no_reply", "carrier-c:200"))
+
+
+def test_a_ringing_of_the_route_that_was_given_up_is_cancelled_and_not_heard() -> None:
+    world = World()
+    world.callee.on_call = lambda call: world.network.later(6.0, call.ring)
+    world.second.on_call = answer_after(5.0, ring=3.0)
+    call = world.caller.dial(X)
+    call.on("200", call.hang_up)
+    world.finish()
+    assert world.callee.call.heard == ["INVITE", "CANCEL"]
+    assert call.heard == ["100", "180", "200", "BYE 200"]
+
+
+def test_a_failure_of_the_route_that_was_given_up_changes_nothing() -> None:
+    world = World()
+    world.callee.on_call = lambda call: world.network.later(6.0, lambda: call.refuse(603))
+    world.second.on_call = answer_after(5.0, ring=3.0)
+    call = world.caller.dial(X)
+    call.on("200", call.hang_up)
+    (story,) = world.finish()
+    assert call.heard == ["100", "180", "200", "BYE 200"]
+    assert story.ended.routes == ("carrier-b:no_reply", "carrier-c:200")
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "told", "routes"),
+    [
+        (502, 500, 500, ("carrier-b:502", "carrier-c:500")),
+        (500, 503, 500, ("carrier-b:500", "carrier-c:503")),
+        (504, 486, 486, ("carrier-b:504", "carrier-c:486")),
+        (0, 502, 502, ("carrier-b:no_reply", "carrier-c:502")),
+        (502, 0, 502, ("carrier-b:502", "carrier-c:no_reply")),
+        (0, 0, 504, ("carrier-b:no_reply", "carrier-c:no_reply")),
+    ],
+)
+def test_when_all_routes_fail_the_caller_hears_of_a_status_that_was_said(
+    first: int, second: int, told: int, routes: tuple[str, ...]
+) -> None:
+    world = World()
+    for phone, status in ((world.callee, first), (world.second, second)):
+        if status:
+            phone.on_call = refuse_with(status)
+        else:
+            world.script(phone.address)
+    call = world.caller.dial(X)
+    (story,) = world.finish()
+    assert call.statuses == [100, told]
+    assert (story.ended.status, story.ended.routes, story.ended.egress) == (told, routes, "carrier-c")
+    assert story.ended.outcome == (Outcome.BUSY if told == 486 else Outcome.FAILED)
+
+
+def test_cancelled_while_the_second_route_rings() -> None:
+    world = World()
+    world.callee.on_call = refuse_with(503)
+    world.second.on_call = answer_after(30.0)
+    call = world.caller.dial(X)
+    world.run(3.0)
+    call.cancel()
+    (story,) = world.finish()
+    assert world.second.call.heard == ["INVITE", "CANCEL"]
+    assert story.ended.routes == ("carrier-b:503", "carrier-c:cancelled")
+
+
+def test_every_peer_of_a_trunk_is_tried_before_the_next_trunk() -> None:
+    both = replace(TRUNKS[1], peers=(Peer(*ADDRESS_B), Peer(*ADDRESS_C)))
+    world = World(trunks=(TRUNKS[0], both))
+    world.callee.on_call = refuse_with(500)
+    call = world.caller.dial(X)
+    call.on("200", call.hang_up)
+    (story,) = world.finish()
+    assert story.ended.routes == ("carrier-b:500", "carrier-b:200")
+
+
+def test_a_transport_that_fails_is_a_route_that_fails() -> None:
+    """§8.1.3.1: as if 408 had come."""
+    world = World()
+    world.script(ADDRESS_B)
+    call = world.caller.dial(X)
+    call.on("200", call.hang_up)
+    world.run(0.1)
+    (invite,) = world.real.endpoint.clients.values()
+    world.real.endpoint.transport_failed(invite, world.network.now)
+    world.switch.wake()
+    (story,) = world.finish()
+    assert story.ended.routes == ("carrier-b:408", "carrier-c:200")
+
+
+# parking
+
+
+def dial_later(world: World, *times: float) -> list[PhoneCall]:
+    """Calls at these times, each hung up when answered."""
+    calls: list[PhoneCall] = []
+
+    def dial() -> None:
+        call = world.caller.dial(X)
+        call.on("200", call.hang_up)
+        calls.append(call)
+
+    for at in times:
+        world.network.later(at, dial)
+    return calls
+
+
+@pytest.mark.parametrize(
+    ("retry_after", "seconds"),
+    [("7", 7), ("7 (lunch)", 7), ("7;duration=3", 7), ("soon", 30), ("", 30), ("-1", 30), ("9999999", 30)],
+)
+def test_a_503_parks_the_trunk_for_as_long_as_it_asks(retry_after: str, seconds: int) -> None:
+    world = World()
+    world.callee.on_call = refuse_with(503, *([f"Retry-After: {retry_after}"] if retry_after else []))
+    dial_later(world, 0.0, seconds - 1.0, seconds + 1.0)
+    told = world.finish()
+    assert [story.ended.routes for story in told] == [
+        ("carrier-b:503", "carrier-c:200"),
+        ("carrier-c:200",),
+        ("carrier-b:503", "carrier-c:200"),
+    ]
+    assert world.switch.notices == [("trunk_parked", "carrier-b")] * 2
+
+
+def test_a_trunk_that_did_not_reply_is_parked_as_the_setting_says() -> None:
+    world = World(settings={"park_seconds": 10.0})
+    world.script(ADDRESS_B)
+    dial_later(world, 0.0, 13.0, 15.0)
+    told = world.finish()
+    assert [story.ended.routes[0] for story in told] == ["carrier-b:no_reply", "carrier-c:200", "carrier-b:no_reply"]
+
+
+def test_when_every_trunk_is_parked_there_is_no_route() -> None:
+    world = World()
+    world.callee.on_call = world.second.on_call = refuse_with(503)
+    calls = dial_later(world, 0.0, 5.0)
+    told = world.finish()
+    assert [(story.ended.status, story.ended.reason) for story in told] == [(500, ""), (500, "no_route")]
+    assert [call.statuses[-1] for call in calls] == [500, 500]
+
+
+# limits of the trunks on the way out
+
+
+def limited(**limits: float) -> Sequence[Trunk]:
+    return TRUNKS[0], replace(TRUNKS[1], **limits), TRUNKS[2]  # type: ignore[arg-type]
+
+
+def test_a_full_trunk_is_passed_over() -> None:
+    world = World(trunks=limited(max_calls=1))
+    first = world.caller.dial(X)
+    world.run(2.0)
+    second = world.caller.dial(X)
+    world.run(2.0)
+    assert world.real.trunk_calls() == {"carrier-a": 2, "carrier-b": 1, "carrier-c": 1}
+    first.hang_up()
+    world.run(1.0)
+    third = world.caller.dial(X)
+    world.run(2.0)
+    second.hang_up()
+    third.hang_up()
+    told = world.finish()
+    assert [story.ended.routes for story in told] == [
+        ("carrier-b:200",),
+        ("carrier-b:full", "carrier-c:200"),
+        ("carrier-b:200",),
+    ]
+
+
+def test_a_trunk_at_its_rate_is_passed_over() -> None:
+    world = World(trunks=limited(calls_per_second=1.0))
+    dial_later(world, 0.0, 0.1, 1.5)
+    told = world.finish()
+    assert [story.ended.routes[0] for story in told] == ["carrier-b:200", "carrier-b:rate", "carrier-b:200"]
+
+
+def test_when_every_trunk_is_full_there_is_no_route() -> None:
+    world = World(trunks=(TRUNKS[0], replace(TRUNKS[1], max_calls=1)))
+    first = world.caller.dial(X)
+    world.run(2.0)
+    second = world.caller.dial(X)
+    world.run(1.0)
+    first.hang_up()
+    told = world.finish()
+    assert second.statuses == [100, 500]
+    ended = told[1].ended
+    assert (ended.routes, ended.reason, ended.outcome, ended.ended_by) == (("carrier-b:full",), "no_route", "failed", "switch")
+    assert second.responses[-1].get("reason") == 'Q.850;cause=34;text="no route"'
+
+
+def test_the_last_failure_counts_when_the_rest_is_full() -> None:
+    world = World(trunks=(TRUNKS[0], TRUNKS[1], replace(TRUNKS[2], calls_per_second=0.001)))
+    world.callee.on_call = refuse_with(502)
+    calls = dial_later(world, 0.0, 5.0)
+    told = world.finish()
+    assert calls[1].statuses[-1] == told[1].ended.status == 502
+    assert told[1].ended.routes == ("carrier-b:502", "carrier-c:rate")
+
+
+def test_routes_may_fail_over_under_loss() -> None:
+    world = World(Conditions(loss=0.4, seed=7))
+    world.callee.on_call = refuse_with(503)
+    call = world.caller.dial(X)
+    call.on("200", call.hang_up)
+    world.finish()
