@@ -1,20 +1,21 @@
 """A memory network with a virtual clock, and the real switch on it, fed in the shell's rhythm.
 
-Nothing sleeps here: the clock jumps to whatever happens next. Every datagram that is sent is kept, lost or not, so that a
-test may look at all that has crossed.
+Nothing sleeps here: the clock jumps to whatever happens next. Every datagram that is sent is kept, lost or not, so that
+a test may look at all that has crossed.
 """
 
 import heapq
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import count
 from math import inf
 from typing import Protocol
 
 from b2bua.call.switch import Now, Switch
-from b2bua.sip.message import Message, Request
+from b2bua.sip.errors import ParseError
+from b2bua.sip.message import Message
 from b2bua.sip.parser import parse
 from b2bua.sip.transaction import Flow
 from cdr import record
@@ -30,6 +31,7 @@ __all__ = [
     "Script",
     "SwitchNode",
     "answer_text",
+    "lose",
     "nth",
     "request_text",
     "tokens",
@@ -61,9 +63,13 @@ class Datagram:
         """What it says."""
         return parse(self.data)
 
-    @property
-    def is_request(self) -> bool:
-        return isinstance(self.message, Request)
+    @cached_property
+    def readable(self) -> bool:
+        """Whether it says anything at all."""
+        try:
+            return bool(self.message)
+        except ParseError:
+            return False
 
     @property
     def word(self) -> str:
@@ -115,6 +121,16 @@ def nth(number: int, way: str = "") -> Callable[[Datagram], bool]:
     return drop
 
 
+def lose(times: int, way: str, word: str) -> Callable[[Datagram], bool]:
+    """Lose the first ``times`` datagrams of this method or status that go this way."""
+    seen = count()
+
+    def drop(datagram: Datagram) -> bool:
+        return (datagram.way, datagram.word) == (way, word) and next(seen) < times
+
+    return drop
+
+
 def tokens(name: str) -> Callable[[], str]:
     """Sixteen hexadecimal digits at a time, the same in every run."""
     source = random.Random(name)
@@ -139,7 +155,7 @@ class Network:
         self.written: Callable[[], int] = lambda: 0
         self._nodes: dict[Address, Node] = {}
         self._sides: dict[Address, str] = {}
-        self._agenda: list[tuple[float, int, Callable[[], None]]] = []
+        self._agenda: list[tuple[float, int, Callable[[], object]]] = []
         self._order = count()
 
     def attach(self, address: Address, node: Node, side: str = "") -> None:
@@ -151,7 +167,7 @@ class Network:
         """The party behind an address, '' for none."""
         return self._sides.get(address, "")
 
-    def later(self, delay: float, action: Callable[[], None]) -> None:
+    def later(self, delay: float, action: Callable[[], object]) -> None:
         """Do something ``delay`` seconds from now."""
         heapq.heappush(self._agenda, (self.now + delay, next(self._order), action))
 
@@ -184,9 +200,7 @@ class Network:
 
     def trace(self) -> str:
         """The ladder as text, for the reader of a failure."""
-        return "\n".join(
-            f"{d.at:9.3f} {d.number:3} {d.way:3} {d.word}{' LOST' if d.lost else ''}" for d in self.log
-        )
+        return "\n".join(f"{d.at:9.3f} {d.number:3} {d.way:3} {d.word}{' LOST' if d.lost else ''}" for d in self.log)
 
     def _deliver(self, datagram: Datagram) -> None:
         node = self._nodes.get(datagram.target)
@@ -261,7 +275,7 @@ class SwitchNode:
                 if self.held:
                     self.waiting.append(query)
                 elif self.delay:
-                    self.network.later(self.delay, lambda query=query: self._answer(query))  # type: ignore[misc]
+                    self.network.later(self.delay, partial(self._answer, query))
                 else:
                     self.switch.decided(query, self.decide(query), self.now)
         self.records += self.switch.records()

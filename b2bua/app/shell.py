@@ -96,6 +96,7 @@ class Shell:
 
     def _readable(self) -> None:
         now = _now()
+        self._note_journal()  # the thread that syncs may have found out since: no call is taken then
         receive = self.switch.receive
 
         def deliver(data: bytes, flow: Flow) -> None:

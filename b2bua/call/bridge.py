@@ -6,8 +6,8 @@ from b2bua.call.leg import Leg
 __all__ = ["cross"]
 
 
-def cross(event: LegEvent, to: Leg) -> bool:
-    """Hand an event to the other leg; False when it is none that crosses."""
+def cross(event: LegEvent, to: Leg) -> None:
+    """Hand an event to the other leg; what has no line here does not cross."""
     match event:
         case Acked(sdp):
             to.acknowledge(sdp)
@@ -23,6 +23,3 @@ def cross(event: LegEvent, to: Leg) -> bool:
             to.send_info(event)
         case InfoAnswered(number, status):
             to.answer_info(number, status)
-        case _:
-            return False
-    return True

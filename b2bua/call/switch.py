@@ -25,7 +25,7 @@ from b2bua.sip.transaction import Flow, ServerTransaction, Transaction
 from b2bua.sip.uri import dialled_user, parse_uri
 from cdr import record
 from routing.decide import Query, Refusal, Route
-from routing.numbers import bare_digits, format_middle, mask, parse_middle
+from routing.numbers import bare_digits, format_middle, mask, parse_middle, parse_subscriber
 from routing.trunks import Peer, Sources, Trunk
 
 __all__ = ["LiveCall", "Now", "Switch", "SwitchSettings"]
@@ -383,10 +383,12 @@ class Switch:
         self._sequence += 1
         call = Call(self, self._sequence, f"{self._instance}{self._sequence:08x}", trunk, request.call_id)
         dialled, uri_error = _dialled(request)
-        call.x = dialled
-        call.caller_number = claimed_caller(request, trunk)
-        sent_by = self.signalling.sent_by(transaction.flow)
         x = parse_middle(dialled, trunk.accept_zero)
+        claimed = claimed_caller(request, trunk)
+        # in the one form that records are searched by, should routing never come to say it
+        call.x = x or dialled
+        call.caller_number = parse_subscriber(claimed) or claimed
+        sent_by = self.signalling.sent_by(transaction.flow)
         user = f"{format_middle(x, trunk.number_form)}@" if x else ""
         call.caller = CallerLeg(self.signalling, call, transaction, request, f"sip:{user}{sent_by}")
         self._calls[call.handle] = call
@@ -400,7 +402,7 @@ class Switch:
         if timestamp:
             call.caller.own = (*call.caller.own, timestamp)
         self._answer(transaction, 100, (f"Timestamp: {timestamp}",) if timestamp else ())
-        self._queries.append(Query(call.handle, trunk.name, dialled, call.caller_number, trunk.accept_zero))
+        self._queries.append(Query(call.handle, trunk.name, call.x, call.caller_number, trunk.accept_zero))
 
     def _admit(self, call: Call, request: Request, uri_error: Local | None) -> Local | None:
         """State, limits, then the request itself; what a call needs of the request is taken on the way."""

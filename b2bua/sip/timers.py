@@ -86,7 +86,7 @@ class TimerQueue:
             self._armed -= 1
 
     def deadline(self) -> float | None:
-        """When ``fire_due`` should be called next; may be early, never late."""
+        """When ``fire_due`` should be called next; may be early, and for a far deadline up to GRAIN late."""
         return self._heap[0][0] if self._heap else None
 
     def fire_due(self, now: float) -> int:

@@ -125,7 +125,8 @@ def _show(rows: list[Row], machine: dict[str, str]) -> None:
             f"{row.span.slowdown:.2f}",
             format_beside(row.span),
         )
-    console.print(table)
+    if rows:
+        console.print(table)
     console.print(
         "{cpu}, {cores} cores, Python {python}, Linux {kernel}, journal on {file_system}, load before {load}".format(
             **machine

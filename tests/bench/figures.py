@@ -164,7 +164,7 @@ class Row(NamedTuple):
 
 
 class Found(NamedTuple):
-    """The highest rate that held, the lowest that did not, and whether a long run confirmed it."""
+    """The highest rate that held, the last that did not, and whether a long run confirmed the first."""
 
     rate: float | None
     first_bad: float | None
@@ -189,10 +189,12 @@ def find_highest(
     """
     good: float | None = None
     bad: float | None = None
+    held: list[float] = []
     rate = start
     while 1 <= rate <= top and affordable(False):
         if short(rate):
             good = rate
+            held.append(rate)
             if bad is not None:
                 break
             rate = rate * factor
@@ -205,10 +207,11 @@ def find_highest(
         middle = (good + bad) / 2
         if short(middle):
             good = middle
+            held.append(middle)
         else:
             bad = middle
     while good is not None and affordable(True):
         if long(good):
             return Found(good, bad, True)
         good, bad = good * STEP_BACK, good
-    return Found(good, bad, False)
+    return Found(max((rate for rate in held if bad is None or rate < bad), default=None), bad, False)

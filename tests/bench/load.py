@@ -24,6 +24,8 @@ START_SECONDS = 5.0
 # Nobody is left behind should the benchmark itself be killed.
 LONGEST_SECONDS = 600
 RTT_ROWS = 20
+# From this share of failed calls on, a run counts as failed.
+MOST_FAILED = 0.001
 
 
 class Outcome(NamedTuple):
@@ -43,9 +45,6 @@ class Outcome(NamedTuple):
     def complaint(self) -> str:
         """What is wrong with it, '' when nothing that matters is."""
         return f"{self.failed} of {self.planned} calls failed" if self.failed_share >= MOST_FAILED else ""
-
-
-MOST_FAILED = 0.001
 
 
 class Load:

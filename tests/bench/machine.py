@@ -6,7 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple, Self
@@ -98,14 +98,13 @@ class Machine:
         return process
 
     def stop(self, process: subprocess.Popen[bytes], patience: float) -> None:
-        """Ask a process to end, and end it after so many seconds."""
-        if process.poll() is None:
-            process.terminate() if patience else process.kill()
-        try:
-            process.wait(patience or None)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+        """Ask a process to end, and end it after so many seconds; 0: at once."""
+        if patience:
+            process.terminate()
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(patience)
+        process.kill()  # does nothing to one that has been waited for
+        process.wait()
         self._running.pop(process, None)
 
     def read(self) -> Reading:

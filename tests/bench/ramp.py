@@ -130,7 +130,7 @@ def measure_ramp(bench: Bench) -> None:
             "calls/s",
             spread,
             BAR_RATE,
-            last.span if last else Span(0.0, 0.0, 0.0),
+            (last or ramp.steps[-1]).span if ramp.steps else Span(0.0, 0.0, 0.0),
             _failure(found, ramp.steps),
             at_least=True,
         )

@@ -290,6 +290,12 @@ def test_the_search_spends_its_last_run_on_the_confirmation(runs: int, found: Fo
     assert search(5000, runs=runs)[0] == found
 
 
+@pytest.mark.parametrize(("runs", "rate"), [(6, 1200.0), (10, 960.0), (13, None)])
+def test_the_search_does_not_claim_a_rate_that_nothing_held(runs: int, rate: float | None) -> None:
+    found, tried = search(1600, lasting=900, runs=runs)
+    assert (found.rate, found.confirmed) == (rate, False), tried
+
+
 def test_the_search_without_any_rate_that_holds_ends() -> None:
     assert search(0.5)[0].rate is None
 

@@ -1,10 +1,10 @@
-"""Calls from beginning to end, each as a script of the users alone: what the network loses on the way is not their matter."""
+"""Calls from beginning to end, as scripts of the users alone: what the network loses on the way is not their matter."""
 
 from collections.abc import Callable
 from typing import NamedTuple
 
 from tests.call.phone import PhoneCall, answer_after, refuse_with
-from tests.call.world import ADDRESS_B, X, World
+from tests.call.world import ADDRESS_B, World, X
 
 __all__ = ["FLOWS", "Flow"]
 

@@ -83,9 +83,19 @@ def _by_call_id(events: Iterable[record.Event]) -> dict[str, record.Attempted]:
     return {call_id: attempts[0] for call_id, attempts in found.items() if len(attempts) == 1}
 
 
+def _initial(log: Sequence[Datagram]) -> dict[str, int]:
+    """The CSeq of the INVITE that began each call, by Call-ID."""
+    return {
+        datagram.message.call_id: datagram.message.cseq
+        for datagram in log
+        if datagram.target == SWITCH and datagram.word == "INVITE" and datagram.readable and not datagram.message.to_tag
+    }
+
+
 def check_order(log: Sequence[Datagram], events: Sequence[record.Event]) -> None:
     """Written before sent: what a datagram commits us to was on its way to the journal when it left."""
     attempts = {call_id: event.record_id for call_id, event in _by_call_id(events).items()}
+    initial = _initial(log)
     position: dict[tuple[str, str], int] = {}
     for index, event in enumerate(events):
         if not isinstance(event, record.Boot):
@@ -96,6 +106,8 @@ def check_order(log: Sequence[Datagram], events: Sequence[record.Event]) -> None
         message = datagram.message
         record_id = attempts.get(message.call_id, "")
         if isinstance(message, Response) and record_id and message.cseq_method == "INVITE" and message.status >= 200:
+            if message.cseq != initial[message.call_id]:
+                continue
             if message.status < 300:
                 assert position["Answered", record_id] < datagram.written, f"{datagram.word} before its record"
             elif ("Answered", record_id) not in position:
@@ -155,7 +167,7 @@ def check_answers(log: Sequence[Datagram]) -> None:
         if datagram.source == SWITCH and isinstance(datagram.message, Response) and datagram.message.status >= 200
     }
     for datagram in log:
-        if datagram.target != SWITCH or datagram.lost:
+        if datagram.target != SWITCH or datagram.lost or not datagram.readable:
             continue
         message = datagram.message
         if isinstance(message, Request) and message.method != "ACK":
@@ -167,13 +179,14 @@ def check_refusals(log: Sequence[Datagram], told: Sequence[Story]) -> None:
     """What a refused caller sees is what the record says: status, and the cause in the Reason header."""
     stories_of = {story.attempted.record_id: story for story in told}
     attempts = _by_call_id([story.attempted for story in told])
+    initial = _initial(log)
     by_call = {call_id: stories_of[attempted.record_id] for call_id, attempted in attempts.items()}
     for datagram in log:
         message = datagram.message if datagram.source == SWITCH else None
         if not isinstance(message, Response) or message.cseq_method != "INVITE" or message.status < 300:
             continue
         story = by_call.get(message.call_id)
-        if story is None or story.answered is not None:
+        if story is None or story.answered is not None or message.cseq != initial[message.call_id]:
             continue
         assert message.status == story.ended.status
         reason = message.get("reason")
@@ -204,7 +217,7 @@ def tokens_of(log: Sequence[Datagram], side: str) -> list[tuple[str, str]]:
     """What identifies the signalling on one side: hosts, Call-IDs, tags, branches."""
     found: dict[str, str] = {}
     for datagram in log:
-        if datagram.way not in (f"{side}>", f">{side}"):
+        if datagram.way not in (f"{side}>", f">{side}") or not datagram.readable:
             continue
         message = datagram.message
         found[datagram.source[0] if datagram.target == SWITCH else datagram.target[0]] = "host"

@@ -28,7 +28,9 @@ RELAY = "application/dtmf-relay"
 KEY = b"Signal=5\r\nDuration=160\r\n"
 
 
-def description(host: str, port: int = 20_000, direction: str = "sendrecv", origin: str = "192.0.2.99", version: int = 1) -> bytes:
+def description(
+    host: str, port: int = 20_000, direction: str = "sendrecv", origin: str = "192.0.2.99", version: int = 1
+) -> bytes:
     """A session description with its media at ``host``."""
     return (
         f"v=0\r\no=phone 4711 {version} IN IP4 {origin}\r\ns=talk\r\nc=IN IP4 {host}\r\nt=0 0\r\n"
@@ -46,7 +48,10 @@ class Stage(IntEnum):
 
 
 class PhoneCall:
-    """One dialog of a phone. ``heard`` lists methods and statuses from the switch, "INFO 200" for answers but to INVITE."""
+    """One dialog of a phone.
+
+    ``heard`` lists what came from the switch: methods, statuses of INVITE, and "INFO 200" for answers to anything else.
+    """
 
     def __init__(self, phone: "Phone", call_id: str, local_value: str, remote_value: str) -> None:
         self.phone = phone
@@ -100,7 +105,9 @@ class PhoneCall:
         if self.stage is Stage.SETUP:
             self.stage, self.was_up = Stage.UP, True
         self._unacked = self.remote_cseq
-        self._repeat(wire, transaction.flow, self._unacked, self.phone.endpoint.values.t1, 64 * self.phone.endpoint.values.t1)
+        self._repeat(
+            wire, transaction.flow, self._unacked, self.phone.endpoint.values.t1, 64 * self.phone.endpoint.values.t1
+        )
         self.phone.flush()
 
     def refuse(self, status: int, *lines: str) -> None:
@@ -159,7 +166,9 @@ class PhoneCall:
             self.request("INFO", body=body, content_type=content_type)
             self.phone.flush()
 
-    def request(self, method: str, *lines: str, body: bytes = b"", content_type: str = SDP, cseq: int = 0) -> ClientTransaction:
+    def request(
+        self, method: str, *lines: str, body: bytes = b"", content_type: str = SDP, cseq: int = 0
+    ) -> ClientTransaction:
         """Send any request in the dialog."""
         if not cseq:
             self.local_cseq += 1
@@ -414,7 +423,7 @@ class Phone:
     """One party's user agent, or the carrier's gateway in front of it.
 
     ``number`` is what it sends as its own; ``on_call`` decides what becomes of a call that comes in; ``disguise`` may
-    rewrite each datagram at the door.
+    rewrite each datagram on its way out, and ``lens`` on its way in.
     """
 
     def __init__(self, network: Network, name: str, side: str, address: Address, number: str, media: str) -> None:
@@ -434,6 +443,7 @@ class Phone:
         self.tag_prefix = ""
         self.patience = 120.0  # seconds it rings at most, should nobody end that
         self.disguise: Callable[[bytes], bytes] = lambda data: data
+        self.lens: Callable[[bytes], bytes] = lambda data: data
         network.attach(address, self, side)
 
     def dial(
@@ -478,7 +488,7 @@ class Phone:
     # the network
 
     def receive(self, data: bytes, source: Address) -> None:
-        self.endpoint.receive(data, Flow("UDP", "udp", source), self.network.now)
+        self.endpoint.receive(self.lens(data), Flow("UDP", "udp", source), self.network.now)
         self.flush()
 
     def wake(self) -> None:

@@ -1,6 +1,8 @@
 """A call that is answered: what each party gets to see, and what the record says."""
 
 from dataclasses import replace
+from functools import partial
+from typing import Any
 
 import pytest
 
@@ -11,8 +13,8 @@ from b2bua.sip.parser import parse
 from routing.numbers import NumberForm
 from routing.trunks import Identity
 from tests.call.phone import PhoneCall, answer_after
-from tests.call.world import ADDRESS_A, ADDRESS_B, NUMBER_A, NUMBER_B, TRUNKS, X, World
-from tests.wire import START_MS, SWITCH, Conditions, answer_text, request_text
+from tests.call.world import ADDRESS_A, ADDRESS_B, NUMBER_A, NUMBER_B, TRUNKS, World, X
+from tests.wire import START_MS, SWITCH, Conditions, Script, answer_text, lose, request_text
 
 
 def sent(world: World, way: str, word: str) -> list[Message]:
@@ -37,7 +39,13 @@ def test_the_caller_hangs_up() -> None:
     assert (attempted.ingress, attempted.ingress_call_id) == ("carrier-a", call.call_id)
     assert (answered.egress, answered.egress_call_id) == ("carrier-b", world.callee.call.call_id)
     assert (answered.ringing_ms - START_MS, answered.answered_ms - START_MS, answered.setup_ms) == (130, 1130, 1120)
-    assert (ended.status, ended.q850, ended.outcome, ended.ended_by, ended.reason) == (200, 16, "answered", "caller", "")
+    assert (ended.status, ended.q850, ended.outcome, ended.ended_by, ended.reason) == (
+        200,
+        16,
+        "answered",
+        "caller",
+        "",
+    )
     assert (ended.routes, ended.media) == (("carrier-b:200",), "audio PCMA/8000")
     assert (ended.total_ms, ended.talk_ms) == (11_140, 10_020)
     assert ended.ended_ms == START_MS + 11_150
@@ -149,7 +157,9 @@ def test_every_alias_of_the_middle_number_is_understood(dialled: str) -> None:
     assert story.ended.outcome == Outcome.ANSWERED
 
 
-@pytest.mark.parametrize("uri", [f"tel:+86{X}", f"tel:{X};phone-context=+86", f"sip:{X}@192.0.2.1;user=phone", f"sips:{X}@h"])
+@pytest.mark.parametrize(
+    "uri", [f"tel:+86{X}", f"tel:{X};phone-context=+86", f"sip:{X}@192.0.2.1;user=phone", f"sips:{X}@h"]
+)
 def test_every_scheme_of_a_number_is_understood(uri: str) -> None:
     world = World()
     call = world.caller.dial(X, uri=uri)
@@ -195,7 +205,7 @@ def test_the_caller_is_who_the_trusted_header_says(identity: Identity, pai: str,
 def test_provisional_answers_say_no_more_than_that_it_rings(said: tuple[int, ...], told: list[str]) -> None:
     def take(call: PhoneCall) -> None:
         for delay, status in enumerate(said):
-            call.phone.network.later(delay, lambda status=status: call.ring(status))  # type: ignore[misc]
+            call.phone.network.later(delay, partial(call.ring, status))
         call.phone.network.later(len(said) + 1, call.accept)
 
     world = World()
@@ -268,7 +278,7 @@ def test_a_delayed_offer_is_answered_in_the_ack() -> None:
 def test_a_delayed_offer_with_an_unusable_answer() -> None:
     world = World()
     call = world.caller.dial(X, sdp=b"")
-    world.caller.sdp = lambda direction="", version=1: b"v=0\r\nrubbish\r\n"  # type: ignore[method-assign]
+    world.caller.disguise = lambda data: data.replace(b"m=audio", b"m=rubbi") if data.startswith(b"ACK") else data
     call.on("200", call.hang_up, after=1.0)
     world.finish()
     assert world.callee.call.answer_in_ack == b""
@@ -322,15 +332,7 @@ def test_a_delayed_offer_whose_answer_never_comes() -> None:
 
 
 def test_an_answer_that_comes_again_is_acknowledged_again() -> None:
-    first = [True]
-
-    def drop(datagram: object) -> bool:
-        if (datagram.way, datagram.word) == (">b", "ACK") and first:  # type: ignore[attr-defined]
-            first.clear()
-            return True
-        return False
-
-    world = World(Conditions(drop=drop))
+    world = World(Conditions(drop=lose(1, ">b", "ACK")))
     call = world.caller.dial(X)
     call.on("200", call.hang_up, after=3.0)
     world.finish()
@@ -341,15 +343,7 @@ def test_an_answer_that_comes_again_is_acknowledged_again() -> None:
 
 def test_no_bye_before_the_ack() -> None:
     """§15: the callee hangs up while the caller has not got the answer yet; the caller gets that first."""
-    lost = [2]
-
-    def drop(datagram: object) -> bool:
-        if (datagram.way, datagram.word) == (">a", "200") and lost[0]:  # type: ignore[attr-defined]
-            lost[0] -= 1
-            return True
-        return False
-
-    world = World(Conditions(drop=drop))
+    world = World(Conditions(drop=lose(2, ">a", "200")))
     world.caller.dial(X)
     world.run(1.2)
     world.callee.call.hang_up()
@@ -402,7 +396,7 @@ def test_an_invite_that_comes_again_gets_the_last_answer_again() -> None:
     phone.send(invite)
     world.run(0.1)
     assert len(world.callee.calls) == 1
-    assert phone.words.count("200") >= 2  # sent again by the dialog, not in answer to the INVITE
+    assert phone.words[4:] == ["200"] * 2  # the second by the dialog, half a second later, none for the INVITE
     answer = phone.last("200")
     phone.send(request_text("ACK", answer_contact(answer), ADDRESS_A, **dialog(answer)))
     world.run(0.1)
@@ -416,7 +410,7 @@ def answer_contact(answer: Message) -> str:
     return parse_name_addr(answer.first["contact"]).uri
 
 
-def dialog(answer: Message, cseq: int = 1) -> dict[str, object]:
+def dialog(answer: Message, cseq: int = 1) -> dict[str, Any]:
     """What a scripted caller puts into a request of the dialog that ``answer`` made."""
     return {
         "call_id": answer.call_id,
@@ -452,8 +446,8 @@ def test_requests_go_to_the_contact_and_along_the_recorded_route() -> None:
     assert {d.target for d in world.network.log if d.word == "BYE" and d.source == SWITCH} == {ADDRESS_B}
 
 
-def scripted_callee(world: World, **answer: object) -> list[str]:
-    """A callee whose 200 is as ``answer`` says; returns the methods it gets, filled in as they come."""
+def scripted_callee(world: World, **answer: Any) -> Script:
+    """A callee whose 200 is as ``answer`` says."""
     callee = world.script(ADDRESS_B)
     answer.setdefault("body", world.callee.sdp().decode())
 
@@ -461,19 +455,19 @@ def scripted_callee(world: World, **answer: object) -> list[str]:
         message = parse(data)
         if isinstance(message, Request) and message.method != "ACK":
             given = answer if message.method == "INVITE" else {}
-            callee.send(answer_text(message, 200, ADDRESS_B, **given))  # type: ignore[arg-type]
+            callee.send(answer_text(message, 200, ADDRESS_B, **given))
 
     callee.react = react
-    return callee.inbox  # type: ignore[return-value]
+    return callee
 
 
 def test_an_answer_without_contact_is_followed_up_where_the_invite_went() -> None:
     world = World()
-    inbox = scripted_callee(world, contact="")
+    callee = scripted_callee(world, contact="")
     call = world.caller.dial(X)
     call.on("200", call.hang_up, after=1.0)
     (story,) = world.finish()
-    uris = [message.uri for data in inbox if isinstance(message := parse(data), Request)]  # type: ignore[arg-type]
+    uris = [message.uri for data in callee.inbox if isinstance(message := parse(data), Request)]
     assert uris == ["sip:13925814703@192.0.2.20:5060"] * 3  # INVITE, ACK, BYE
     assert story.ended.outcome == Outcome.ANSWERED
 
@@ -481,7 +475,7 @@ def test_an_answer_without_contact_is_followed_up_where_the_invite_went() -> Non
 def test_an_answer_without_tag_is_a_dialog_with_the_null_tag() -> None:
     """§12.1.2: what came before RFC 3261 had none."""
     world = World()
-    inbox = scripted_callee(world, tag="")
+    callee = scripted_callee(world, tag="")
     call = world.caller.dial(X)
     world.run(1.0)
     callee_answer = next(d.data for d in world.network.log if (d.way, d.word) == ("b>", "200"))
@@ -489,7 +483,7 @@ def test_an_answer_without_tag_is_a_dialog_with_the_null_tag() -> None:
     world.run(0.5)
     call.hang_up()
     (story,) = world.finish()
-    assert [data.split(b" ")[0] for data in inbox] == [b"INVITE", b"ACK", b"ACK", b"BYE"]  # type: ignore[attr-defined]
+    assert callee.words == ["INVITE", "ACK", "ACK", "BYE"]
     assert story.ended.outcome == Outcome.ANSWERED
 
 
@@ -502,12 +496,12 @@ def test_an_answer_without_tag_is_a_dialog_with_the_null_tag() -> None:
         ({"contact": ","}, 502, 38),
     ],
 )
-def test_an_unusable_answer_is_acknowledged_and_ended(answer: dict[str, object], status: int, q850: int) -> None:
+def test_an_unusable_answer_is_acknowledged_and_ended(answer: dict[str, Any], status: int, q850: int) -> None:
     world = World(trunks=TRUNKS[:2])
-    inbox = scripted_callee(world, **answer)
+    callee = scripted_callee(world, **answer)
     call = world.caller.dial(X)
     (story,) = world.finish()
-    assert [data.split(b" ")[0] for data in inbox] == [b"INVITE", b"ACK", b"BYE"]  # type: ignore[attr-defined]
+    assert callee.words == ["INVITE", "ACK", "BYE"]
     assert call.statuses[-1] == story.ended.status == status
     assert story.ended.q850 == q850
     assert story.ended.routes == (f"carrier-b:{status}",)
@@ -534,7 +528,12 @@ def test_live_calls_show_masked_numbers() -> None:
     assert (live.caller, live.callee) == ("138****3210", "139****4703")
     world.run(5.0)
     (live,) = world.real.live_calls()
-    assert (live.state, live.egress, live.since_ms, live.answered_ms) == ("up", "carrier-b", START_MS + 10, START_MS + 3130)
+    assert (live.state, live.egress, live.since_ms, live.answered_ms) == (
+        "up",
+        "carrier-b",
+        START_MS + 10,
+        START_MS + 3130,
+    )
     assert world.real.trunk_calls() == {"carrier-a": 1, "carrier-b": 1, "carrier-c": 0}
     call.hang_up()
     (story,) = world.finish()
@@ -559,6 +558,6 @@ def test_set_up_and_answer_times_are_counted() -> None:
     call.on("200", call.hang_up)
     world.finish()
     statistics = world.real.statistics
-    assert (sum(statistics.setup.counts), statistics.setup.total) == (1, pytest.approx(0.12))
-    assert (sum(statistics.answer.counts), statistics.answer.total) == (1, pytest.approx(1.12))
+    assert (sum(statistics.setup.counts), round(statistics.setup.total, 3)) == (1, 0.12)
+    assert (sum(statistics.answer.counts), round(statistics.answer.total, 3)) == (1, 1.12)
     assert dict(statistics.outcomes) == {("carrier-a", "answered"): 1}

@@ -1,12 +1,14 @@
 """A callee's network that rings several phones: many To tags, perhaps more than one answer."""
 
+from typing import Any
+
 import pytest
 
 from b2bua.sip.message import Request
 from b2bua.sip.parser import parse
 from tests.call.phone import description
-from tests.call.world import ADDRESS_B, X, World
-from tests.wire import Conditions, Script, answer_text
+from tests.call.world import ADDRESS_B, TRUNKS, World, X
+from tests.wire import Conditions, Script, answer_text, lose
 
 SDP_1 = description("198.51.100.21").decode()
 SDP_2 = description("198.51.100.22").decode()
@@ -22,11 +24,11 @@ class Forks:
         self.acks: list[str] = []
         self.script.react = self._react
 
-    def say(self, status: int, tag: str, **given: object) -> None:
+    def say(self, status: int, tag: str, **given: Any) -> None:
         """An answer of the phone with this tag."""
         contact = f"<sip:{tag}@192.0.2.20:5060>"
         given.setdefault("contact", contact)
-        self.script.send(answer_text(self.script.last("INVITE"), status, ADDRESS_B, tag=tag, **given))  # type: ignore[arg-type]
+        self.script.send(answer_text(self.script.last("INVITE"), status, ADDRESS_B, tag=tag, **given))
 
     def _react(self, data: bytes) -> None:
         message = parse(data)
@@ -95,9 +97,14 @@ def test_a_third_answer_too() -> None:
 
 @pytest.mark.parametrize(
     "given",
-    [{"contact": ""}, {"contact": "<sip:unclosed"}, {"lines": ("Record-Route: <sip:unclosed",)}, {"lines": ("Record-Route: ,",)}],
+    [
+        {"contact": ""},
+        {"contact": "<sip:unclosed"},
+        {"lines": ("Record-Route: <sip:unclosed",)},
+        {"lines": ("Record-Route: ,",)},
+    ],
 )
-def test_a_second_answer_that_cannot_be_read(given: dict[str, object]) -> None:
+def test_a_second_answer_that_cannot_be_read(given: dict[str, Any]) -> None:
     world = World()
     forks = Forks(world)
     call = world.caller.dial(X)
@@ -118,8 +125,8 @@ def test_a_second_answer_that_cannot_be_read(given: dict[str, object]) -> None:
         ({"lines": ("Record-Route: ,",)}, False),  # no route at all
     ],
 )
-def test_a_first_answer_whose_route_cannot_be_read(given: dict[str, object], ended: bool) -> None:
-    world = World(trunks=(*World.__init__.__kwdefaults__["trunks"][:2],))
+def test_a_first_answer_whose_route_cannot_be_read(given: dict[str, Any], ended: bool) -> None:
+    world = World(trunks=TRUNKS[:2])
     forks = Forks(world)
     call = world.caller.dial(X)
     world.run(0.1)
@@ -162,15 +169,7 @@ def test_a_late_answer_that_cannot_be_used_ends_in_bye() -> None:
 
 
 def test_the_bye_of_a_second_answer_is_sent_again_until_answered() -> None:
-    lost = [2]
-
-    def drop(datagram: object) -> bool:
-        if (datagram.way, datagram.word) == (">b", "BYE") and lost[0]:  # type: ignore[attr-defined]
-            lost[0] -= 1
-            return True
-        return False
-
-    world = World(Conditions(drop=drop))
+    world = World(Conditions(drop=lose(2, ">b", "BYE")))
     forks = Forks(world)
     call = world.caller.dial(X)
     world.run(0.1)

@@ -5,7 +5,7 @@ import pytest
 from b2bua.sip.dtmf import DTMF, DTMF_RELAY
 from b2bua.sip.timers import TimerValues
 from tests.call.phone import PhoneCall, answer_after
-from tests.call.world import X, World
+from tests.call.world import World, X
 from tests.wire import Conditions
 
 BOTH_WAYS = pytest.mark.parametrize("from_caller", [True, False], ids=["from_caller", "from_callee"])
@@ -87,7 +87,8 @@ def test_an_empty_one_is_a_probe(from_caller: bool) -> None:
 
 @BOTH_WAYS
 @pytest.mark.parametrize(
-    ("said", "told"), [(200, 200), (202, 202), (415, 415), (500, 500), (401, 500), (407, 500), (302, 480), (469, 500), (603, 603)]
+    ("said", "told"),
+    [(200, 200), (202, 202), (415, 415), (500, 500), (401, 500), (407, 500), (302, 480), (469, 500), (603, 603)],
 )
 def test_the_answer_is_the_other_sides(from_caller: bool, said: int, told: int) -> None:
     world, pressing, hearing = up(from_caller)
@@ -115,7 +116,7 @@ def test_the_other_side_does_not_know_the_call_any_more(from_caller: bool, said:
 def test_the_other_side_is_silent(from_caller: bool) -> None:
     way = "b>" if from_caller else "a>"
     silent = Conditions(drop=lambda d: d.way == way and 2.0 < d.at < 35.0)
-    world, pressing, hearing = up(from_caller, silent, timers=TimerValues(t1=0.4))  # less patient than the phones
+    world, pressing, _hearing = up(from_caller, silent, timers=TimerValues(t1=0.4))  # less patient than the phones
     pressing.info()
     (story,) = world.finish()
     assert "INFO 408" in pressing.heard

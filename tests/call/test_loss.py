@@ -17,7 +17,9 @@ def play(flow: Flow, conditions: Conditions) -> tuple[World, list[tuple[str, int
     world = World(conditions)
     flow.start(world)
     told = world.finish()
-    return world, [(story.ended.outcome, story.ended.status, story.ended.ended_by, story.ended.reason) for story in told]
+    return world, [
+        (story.ended.outcome, story.ended.status, story.ended.ended_by, story.ended.reason) for story in told
+    ]
 
 
 @EVERY_FLOW

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from routing.plan import BlockState
 from tests.call.phone import answer_after, refuse_with
-from tests.call.world import BINDING, NUMBER_B, X, World
+from tests.call.world import BINDING, NUMBER_B, World, X
 from tests.wire import START_MS, Conditions
 
 

@@ -1,6 +1,7 @@
 """Another session while the call is up: re-INVITE from both sides, and all that may go wrong with it."""
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -8,7 +9,7 @@ from b2bua.sip.headers import parse_name_addr
 from b2bua.sip.message import Message, Request
 from b2bua.sip.parser import parse
 from tests.call.phone import PhoneCall, description
-from tests.call.world import ADDRESS_A, ADDRESS_B, X, World
+from tests.call.world import ADDRESS_A, ADDRESS_B, World, X
 from tests.wire import SWITCH, Conditions, Datagram, answer_text, request_text
 
 
@@ -36,7 +37,7 @@ def sent(world: World, way: str, word: str, since: float = 2.0) -> list[Message]
 @BOTH_WAYS
 def test_hold_and_resume(from_caller: bool) -> None:
     world, call, other = up()
-    asking, asked, back, there = sides(world, call, other, from_caller)
+    asking, asked, _back, there = sides(world, call, other, from_caller)
     asking.hold()
     world.run(1.0)
     asking.reinvite()
@@ -60,7 +61,7 @@ def test_hold_and_resume(from_caller: bool) -> None:
 def test_the_same_offer_again_keeps_its_version(from_caller: bool) -> None:
     """RFC 3264 §8: what asks whether the other side is still there changes nothing."""
     world, call, other = up()
-    asking, _, back, there = sides(world, call, other, from_caller)
+    asking, _, _back, there = sides(world, call, other, from_caller)
     asking.reinvite()
     world.run(1.0)
     asking.hang_up()
@@ -111,7 +112,7 @@ def test_delayed_offer_that_is_never_acknowledged(from_caller: bool) -> None:
     """No answer ever comes for the peer's offer: whoever loses patience first ends the call."""
     way = "a>" if from_caller else "b>"
     world, call, other = up(Conditions(drop=lambda d: d.at > 2.0 and (d.way, d.word) == (way, "ACK")))
-    asking, asked, back, there = sides(world, call, other, from_caller)
+    asking, asked, _back, _there = sides(world, call, other, from_caller)
     asking.reinvite(b"")
     (story,) = world.finish()
     assert "BYE" in asking.heard
@@ -124,13 +125,25 @@ def test_delayed_offer_and_hung_up_before_its_answer(from_caller: bool) -> None:
     """§15.1.1: the ACK that waited goes before the BYE."""
     way = "a>" if from_caller else "b>"
     world, call, other = up(Conditions(drop=lambda d: d.at > 2.0 and (d.way, d.word) == (way, "ACK")))
-    asking, asked, back, there = sides(world, call, other, from_caller)
+    asking, asked, _back, there = sides(world, call, other, from_caller)
     asking.reinvite(b"")
     world.run(1.0)
     asking.hang_up()
     world.finish()
     assert [d.word for d in world.network.log if d.way == there and d.at > 2.0] == ["INVITE", "ACK", "BYE"]
     assert asked.answer_in_ack == b""
+
+
+@BOTH_WAYS
+def test_an_answer_that_is_never_acknowledged_ends_the_call(from_caller: bool) -> None:
+    way = "a>" if from_caller else "b>"
+    world, call, other = up(Conditions(drop=lambda d: d.at > 2.0 and (d.way, d.word) == (way, "ACK")))
+    asking, asked, *_ = sides(world, call, other, from_caller)
+    asking.hold()
+    (story,) = world.finish()
+    assert asking.heard[-1] == "BYE"
+    assert asked.heard[-2:] == ["ACK", "BYE"]
+    assert (story.ended.ended_by, story.ended.reason, story.ended.q850) == ("switch", "no_ack", 102)
 
 
 def test_glare() -> None:
@@ -164,7 +177,18 @@ def test_glare_inside_the_switch(from_caller: bool) -> None:
 @BOTH_WAYS
 @pytest.mark.parametrize(
     ("said", "told"),
-    [(488, 488), (606, 606), (415, 415), (491, 491), (500, 500), (404, 500), (302, 500), (401, 500), (603, 603), (600, 603)],
+    [
+        (488, 488),
+        (606, 606),
+        (415, 415),
+        (491, 491),
+        (500, 500),
+        (404, 500),
+        (302, 500),
+        (401, 500),
+        (603, 603),
+        (600, 603),
+    ],
 )
 def test_refused_by_the_other_side(from_caller: bool, said: int, told: int) -> None:
     """The session stays as it was, and the call goes on."""
@@ -202,7 +226,7 @@ def test_the_other_side_is_silent(from_caller: bool) -> None:
     """64·T1 without any answer: 408 to who asked, BYE to both."""
     way = "b>" if from_caller else "a>"
     world, call, other = up(Conditions(drop=lambda datagram: datagram.way == way and 2.0 < datagram.at < 35.0))
-    asking, asked, *_ = sides(world, call, other, from_caller)
+    asking, _asked, *_ = sides(world, call, other, from_caller)
     asking.hold()
     (story,) = world.finish()
     assert asking.statuses[-1] == 408
@@ -229,7 +253,7 @@ def ring_only(call: PhoneCall, request: Request) -> None:
 @BOTH_WAYS
 def test_taken_back(from_caller: bool) -> None:
     world, call, other = up()
-    asking, asked, back, there = sides(world, call, other, from_caller)
+    asking, asked, _back, _there = sides(world, call, other, from_caller)
     asked.on_reinvite = ring_only
     asking.hold()
     world.run(1.0)
@@ -250,7 +274,7 @@ def test_taken_back(from_caller: bool) -> None:
 def test_taken_back_too_late(from_caller: bool, offer: bytes | None) -> None:
     """The other side has agreed already: so it counts, for both alike."""
     world, call, other = up(Conditions(latency=0.1))
-    asking, asked, back, there = sides(world, call, other, from_caller)
+    asking, asked, _back, _there = sides(world, call, other, from_caller)
     asking.reinvite(offer)
     world.network.later(0.22, lambda: asking.cancel(hasty=True))  # the 200 is on its way through the switch at 0.2..0.3
     world.run(2.0)
@@ -266,7 +290,7 @@ def test_taken_back_too_late(from_caller: bool, offer: bytes | None) -> None:
 @pytest.mark.parametrize("offer", [None, b""], ids=["offer", "delayed"])
 def test_taken_back_at_any_moment(from_caller: bool, delay: float, offer: bytes | None) -> None:
     world, call, other = up(Conditions(latency=0.1))
-    asking, asked, *_ = sides(world, call, other, from_caller)
+    asking, _asked, *_ = sides(world, call, other, from_caller)
     asking.reinvite(offer)
     world.network.later(delay, lambda: asking.cancel(hasty=True))
     world.run(5.0)
@@ -339,15 +363,15 @@ class Caller:
         world.run(0.2)
         answer = self.phone.last("200")
         self.uri = parse_name_addr(answer.first["contact"]).uri
-        self.common = {"call_id": answer.call_id, "to_value": answer.to_value, "number": "13876543210"}
+        self.common: dict[str, Any] = {"call_id": answer.call_id, "to_value": answer.to_value, "number": "13876543210"}
         self.send("ACK", 1)
 
-    def send(self, method: str, cseq: int, **given: object) -> None:
+    def send(self, method: str, cseq: int, **given: Any) -> None:
         """A request in the dialog; then some time."""
-        self.phone.send(request_text(method, self.uri, ADDRESS_A, cseq=cseq, **{**self.common, **given}))  # type: ignore[arg-type]
+        self.phone.send(request_text(method, self.uri, ADDRESS_A, cseq=cseq, **{**self.common, **given}))
         self.world.run(0.2)
 
-    def ask(self, method: str, cseq: int, **given: object) -> list[str]:
+    def ask(self, method: str, cseq: int, **given: Any) -> list[str]:
         """What comes back."""
         before = len(self.phone.words)
         self.send(method, cseq, **given)
@@ -376,10 +400,10 @@ SDP = description("198.51.100.10", direction="sendonly").decode()
         ({"body": SDP, "lines": ("Require: 100rel, foo",)}, "420"),
     ],
 )
-def test_what_cannot_be_passed_on_is_refused_and_the_call_goes_on(given: dict[str, object], status: str) -> None:
+def test_what_cannot_be_passed_on_is_refused_and_the_call_goes_on(given: dict[str, Any], status: str) -> None:
     caller = Caller(World())
     if given.get("contact"):
-        text = request_text("INVITE", caller.uri, ADDRESS_A, cseq=2, **caller.common, body=SDP)  # type: ignore[arg-type]
+        text = request_text("INVITE", caller.uri, ADDRESS_A, cseq=2, **caller.common, body=SDP)
         before = len(caller.phone.words)
         caller.phone.send(text.replace("Contact: <sip:13876543210@192.0.2.10:5060>", f"Contact: {given['contact']}"))
         caller.world.run(0.2)
@@ -459,10 +483,10 @@ def scripted_callee(world: World, on_reinvite: Callable[[Message], str]) -> None
     ],
 )
 @pytest.mark.parametrize("offer", [None, b""], ids=["offer", "delayed"])
-def test_an_answer_that_cannot_be_passed_on(given: dict[str, str], offer: bytes | None) -> None:
+def test_an_answer_that_cannot_be_passed_on(given: dict[str, Any], offer: bytes | None) -> None:
     """It is confirmed, so that it stops; who asked is told that nothing came of it."""
     world = World()
-    scripted_callee(world, lambda request: answer_text(request, 200, ADDRESS_B, **given))  # type: ignore[arg-type]
+    scripted_callee(world, lambda request: answer_text(request, 200, ADDRESS_B, **given))
     call = world.caller.dial(X)
     world.run(1.0)
     call.reinvite(offer)
@@ -475,7 +499,7 @@ def test_an_answer_that_cannot_be_passed_on(given: dict[str, str], offer: bytes 
 
 def test_a_new_contact_is_where_requests_go_from_then_on() -> None:
     caller = Caller(World())
-    text = request_text("INVITE", caller.uri, ADDRESS_A, cseq=2, **caller.common, body=SDP)  # type: ignore[arg-type]
+    text = request_text("INVITE", caller.uri, ADDRESS_A, cseq=2, **caller.common, body=SDP)
     caller.phone.send(text.replace("<sip:13876543210@192.0.2.10:5060>", "<sip:elsewhere@203.0.113.1:5070>"))
     caller.world.run(0.2)
     assert caller.phone.words[-1] == "200"
@@ -496,7 +520,7 @@ def test_no_contact_leaves_it_as_it_was() -> None:
 
 
 def test_for_a_call_that_is_over() -> None:
-    world, call, other = up()
+    world, call, _other = up()
     call.hang_up()
     world.run(0.1)
     call.stage = type(call.stage).UP

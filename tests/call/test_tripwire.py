@@ -1,7 +1,8 @@
-"""The last check before a datagram leaves: a builder broken on purpose, and why nobody can put questions to the alarm."""
+"""The last check before a datagram leaves: builders broken on purpose, and why the alarm answers no questions."""
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import pytest
@@ -9,13 +10,13 @@ import pytest
 from b2bua.call import switch as switch_module
 from b2bua.call.caller import CallerLeg
 from b2bua.call.leg import Leg
-from b2bua.call.privacy import Invitation, reveals
+from b2bua.call.privacy import Invitation, invitation, reveals
 from b2bua.call.session import Session
 from b2bua.sip.dialog import Dialog
 from b2bua.sip.transaction import ClientTransaction
 from tests.call.invariants import Story
-from tests.call.phone import PhoneCall, Stage, answer_after, refuse_with
-from tests.call.world import NUMBER_A, NUMBER_B, TRUNKS, X, World
+from tests.call.phone import Phone, PhoneCall, Stage, answer_after, refuse_with
+from tests.call.world import NUMBER_A, NUMBER_B, TRUNKS, World, X
 from tests.wire import Conditions
 
 DIGITS_A = NUMBER_A.removeprefix("+86").encode()
@@ -45,7 +46,10 @@ LEAKS: list[tuple[str, Callable[[Invitation, str], Invitation]]] = [
     ("From as name", lambda made, caller: replace(made, from_value=f'"{caller}" {made.from_value}')),
     ("To", lambda made, caller: replace(made, to_value=f'"0086{caller}" {made.to_value}')),
     ("Contact", lambda made, caller: replace(made, extra=(f"Contact: <sip:{caller}@192.0.2.1:5060>",))),
-    ("P-Asserted-Identity", lambda made, caller: replace(made, extra=(*made.extra, f"P-Asserted-Identity: <tel:{caller}>"))),
+    (
+        "P-Asserted-Identity",
+        lambda made, caller: replace(made, extra=(*made.extra, f"P-Asserted-Identity: <tel:{caller}>")),
+    ),
     ("unknown header", lambda made, caller: replace(made, extra=(*made.extra, f"X-Debug: call of {caller}"))),
 ]
 
@@ -54,7 +58,7 @@ LEAKS: list[tuple[str, Callable[[Invitation, str], Invitation]]] = [
 def test_an_invitation_that_leaks_is_not_sent(
     monkeypatch: pytest.MonkeyPatch, broken: Callable[[Invitation, str], Invitation]
 ) -> None:
-    right = switch_module.invitation
+    right = invitation
     monkeypatch.setattr(switch_module, "invitation", lambda *given: broken(right(*given), DIGITS_A.decode()))
     world = World()
     call = world.caller.dial(X)
@@ -81,7 +85,11 @@ def test_a_description_that_leaks_is_not_sent(monkeypatch: pytest.MonkeyPatch) -
 @pytest.mark.parametrize(("method", "crossing"), [("INFO", PhoneCall.info), ("INVITE", PhoneCall.hold)])
 @pytest.mark.parametrize("from_caller", [True, False], ids=["to_callee", "to_caller"])
 def test_a_request_that_leaks_is_not_sent_and_both_sides_are_released(
-    monkeypatch: pytest.MonkeyPatch, method: str, crossing: Callable[[PhoneCall], None], spelling: str, from_caller: bool
+    monkeypatch: pytest.MonkeyPatch,
+    method: str,
+    crossing: Callable[[PhoneCall], None],
+    spelling: str,
+    from_caller: bool,
 ) -> None:
     break_requests(monkeypatch, method, spelling)
     world = World()
@@ -125,7 +133,9 @@ def test_a_bye_that_leaks_is_stopped_and_the_call_ends(monkeypatch: pytest.Monke
 def test_an_answer_that_leaks_is_not_sent(monkeypatch: pytest.MonkeyPatch, status: int) -> None:
     right = Leg._contact_line
     monkeypatch.setattr(
-        CallerLeg, "_contact_line", lambda self: f"{right(self)}\r\nX-Who: {self.forbidden.decode()}".replace("\r\n", ";")
+        CallerLeg,
+        "_contact_line",
+        lambda self: f"{right(self)}\r\nX-Who: {self.forbidden.decode()}".replace("\r\n", ";"),
     )
     world = World()
     world.callee.on_call = answer_after(1.0) if status == 180 else lambda call: call.accept()
@@ -236,7 +246,7 @@ def caller_via(world: World, guess: Guess) -> dict[str, Any]:
 
 
 def caller_elsewhere(world: World, guess: Guess) -> dict[str, Any]:
-    return {"lines": (f"Subject: {guess}", f"Require-Not: {guess}", f"Reason: Q.850;cause=16;text=\"{guess}\"")}
+    return {"lines": (f"Subject: {guess}", f"Require-Not: {guess}", f'Reason: Q.850;cause=16;text="{guess}"')}
 
 
 def callee_tag(world: World, guess: Guess) -> dict[str, Any]:
@@ -266,11 +276,15 @@ def in_via(guess: Guess) -> Callable[[bytes], bytes]:
 def talk(world: World, call: PhoneCall) -> None:
     """Everything that a call may hold, from both sides."""
     world.callee.on_call = answer_after(2.0)
+
+    def act(phone: Phone, action: Callable[[PhoneCall], None]) -> None:
+        action(phone.call)
+
     for phone in (world.caller, world.callee):
         later = world.network.later
         delay = 5.0 if phone is world.caller else 9.0
         for step, action in enumerate((PhoneCall.info, PhoneCall.hold, PhoneCall.reinvite, PhoneCall.info)):
-            later(delay + 8 * step, lambda phone=phone, action=action: action(phone.call))  # type: ignore[misc]
+            later(delay + 8 * step, partial(act, phone, action))
     call.on("200", call.hang_up, after=45.0)
 
 
@@ -357,7 +371,7 @@ def test_a_failure_that_leaks_becomes_a_bare_one(monkeypatch: pytest.MonkeyPatch
     right = CallerLeg._refuse
 
     def leaking(self: CallerLeg, status: int, extra: tuple[str, ...]) -> None:
-        right(self, status, (*extra, f"Warning: 399 h \"{self.forbidden.decode()}\""))
+        right(self, status, (*extra, f'Warning: 399 h "{self.forbidden.decode()}"'))
 
     monkeypatch.setattr(CallerLeg, "_refuse", leaking)
     world = World(trunks=TRUNKS[:2])

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, ClassVar
 
 from b2bua.call.switch import Switch, SwitchSettings
 from routing.binding import Binding, Direction, Mode
@@ -24,7 +24,7 @@ from tests.call.invariants import (
 from tests.call.phone import Phone, Stage
 from tests.wire import START_MS, SWITCH, Address, Conditions, Network, Script, SwitchNode, tokens
 
-__all__ = ["ADDRESS_A", "ADDRESS_B", "ADDRESS_C", "BINDING", "NUMBER_A", "NUMBER_B", "TRUNKS", "X", "World"]
+__all__ = ["ADDRESS_A", "ADDRESS_B", "ADDRESS_C", "BINDING", "NUMBER_A", "NUMBER_B", "TRUNKS", "World", "X"]
 
 X = "700123456789012"
 NUMBER_A = "+8613876543210"
@@ -35,7 +35,7 @@ ADDRESS_C: Address = ("192.0.2.30", 5060)
 MEDIA = {ADDRESS_A: "198.51.100.10", ADDRESS_B: "198.51.100.20", ADDRESS_C: "198.51.100.30"}
 
 TRUNKS = (
-    Trunk("carrier-a", (Peer(*ADDRESS_A),), prefixes=("138", "10")),
+    Trunk("carrier-a", (Peer(*ADDRESS_A),), prefixes=("138", "010")),
     Trunk("carrier-b", (Peer(*ADDRESS_B),), prefixes=("139", "021")),
     Trunk("carrier-c", (Peer(*ADDRESS_C),), prefixes=("139", "021"), priority=20),
 )
@@ -66,7 +66,7 @@ class World:
     test: it lets the clock run out and checks all that must always hold.
     """
 
-    open: list["World"] = []
+    open: ClassVar[list["World"]] = []
 
     def __init__(
         self,
@@ -105,7 +105,9 @@ class World:
         """How often the tripwire fired."""
         return self.real.statistics.tripwire
 
-    def finish(self, *, private: bool = True, agree: bool = True, answers: bool = True, tripped: int = 0) -> list[Story]:
+    def finish(
+        self, *, private: bool = True, agree: bool = True, answers: bool = True, tripped: int = 0
+    ) -> list[Story]:
         """Run the clock out, check the invariants, and return what the records tell.
 
         Switched off where a test is about the exception: ``private`` for a party that spells the other's number itself,

@@ -321,6 +321,7 @@ def test_option_tags_of_all_lines_come_in_order() -> None:
         ("Q.850;cause=16", 16),
         ('q.850 ; cause = 17 ; text="User busy"', 17),
         ('SIP;cause=487;text="Q.850;cause=9, x",Q.850;cause=31', 31),
+        ("Q.850;cause=1", 1),
         ("Q.850;cause=127", 127),
         ("Q.850;cause=016", 16),
         ("SIP;cause=200", 0),
