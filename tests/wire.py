@@ -247,7 +247,9 @@ class SwitchNode:
         return Now(self.network.now, START_MS + round(self.network.now * 1000))
 
     def receive(self, data: bytes, source: Address) -> None:
-        self.switch.receive(data, Flow("UDP", "udp", source), self.now)
+        flow = Flow("UDP", "udp", source)
+        if self.switch.admits(flow, self.now.monotonic):
+            self.switch.receive(data, flow, self.now)
         self.pump()
 
     def wake(self) -> None:

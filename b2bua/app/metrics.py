@@ -25,6 +25,7 @@ class Snapshot(NamedTuple):
     refusals: Mapping[tuple[str, str], int]
     drops: Mapping[str, int]
     received: Mapping[str, int]
+    sent: Mapping[str, int]
     trunk_calls: Mapping[str, int]
     tables: Mapping[str, int]
     setup: tuple[tuple[float, ...], tuple[int, ...], float]
@@ -32,6 +33,8 @@ class Snapshot(NamedTuple):
     retransmissions_in: int
     retransmissions_out: int
     send_failures: int
+    waiting: int
+    defects: int
     tripwire: int
     journal: WriterStats
     journal_failed: bool
@@ -49,8 +52,9 @@ def snapshot(shell: Shell, records_directory: Path) -> Snapshot:
         dict(statistics.attempts),
         dict(statistics.outcomes),
         dict(statistics.refusals),
-        {**statistics.drops, **endpoint.drops},
+        {**statistics.drops, **endpoint.drops, "queue_full": shell.socket.waiting.dropped},
         dict(endpoint.received),
+        dict(endpoint.sent),
         dict(switch.trunk_calls()),
         switch.tables(),
         _frozen(statistics.setup),
@@ -58,6 +62,8 @@ def snapshot(shell: Shell, records_directory: Path) -> Snapshot:
         endpoint.retransmissions_in,
         endpoint.retransmissions_out,
         shell.socket.send_failures,
+        len(shell.socket.waiting),
+        shell.defects,
         statistics.tripwire,
         shell.journal.stats,
         bool(shell.journal.failed),
@@ -92,6 +98,9 @@ class SwitchCollector(Collector):
             now.refusals,
         )
         yield _counter(
+            "x700_messages_sent", "Messages by method or class", ("kind",), {(k,): v for k, v in now.sent.items()}
+        )
+        yield _counter(
             "x700_messages_received",
             "Messages by method or class",
             ("kind",),
@@ -108,6 +117,8 @@ class SwitchCollector(Collector):
         yield _counter(
             "x700_tripwire_hits", "Messages stopped because they held a number; must stay 0", (), {(): now.tripwire}
         )
+        yield _gauge("x700_waiting_messages", "Messages that wait for the turn of their source", (), {(): now.waiting})
+        yield _counter("x700_defects", "Bugs of ours met in service; must stay 0", (), {(): now.defects})
         yield _gauge("x700_active_calls", "Calls up or being set up", (), {(): now.tables["calls"]})
         yield _gauge(
             "x700_trunk_calls",

@@ -47,6 +47,7 @@ class Shell:
         self.journal = journal
         self.bindings = bindings
         self.store_failure = ""
+        self.defects = 0  # exceptions that came out of the core, each a bug of ours
         self.socket = UdpSocket(settings.sip.listen, LISTENER, settings.sip.dscp)
         advertised = format_peer(settings.sip.advertise or self.socket.address)
         self.trunks = settings.trunks
@@ -100,15 +101,22 @@ class Shell:
         receive = self.switch.receive
 
         def deliver(data: bytes, flow: Flow) -> None:
-            receive(data, flow, now)
+            try:
+                receive(data, flow, now)
+            except Exception as error:  # noqa: BLE001 - one message must never stop the others
+                self._defect(error)
 
-        self.socket.receive(deliver, now.monotonic)
+        if self.socket.receive(self.switch.admits, deliver, now.monotonic):
+            self.loop.call_soon(self._readable)  # timers and the control socket get their turn in between
         self._pump(now)
 
     def _woken(self) -> None:
         self._timer = None
         now = _now()
-        self.switch.wake(now)
+        try:
+            self.switch.wake(now)
+        except Exception as error:  # noqa: BLE001 - one timer must never stop the others
+            self._defect(error)
         self._pump(now)
 
     def _pump(self, now: Now) -> None:
@@ -141,6 +149,15 @@ class Shell:
             self._timer.cancel()
         self._timer_at = at
         self._timer = self.loop.call_at(at, self._woken)
+
+    def _defect(self, error: Exception) -> None:
+        """A bug of ours came out of the core: say where, without the message that may hold a number, and go on."""
+        self.defects += 1
+        trace = error.__traceback__
+        while trace is not None and trace.tb_next is not None:
+            trace = trace.tb_next
+        where = f"{trace.tb_frame.f_code.co_qualname}:{trace.tb_lineno}" if trace is not None else ""
+        self._log("defect", error=type(error).__name__, where=where)
 
     # the journal
 

@@ -3,6 +3,7 @@
 import socket
 from collections.abc import Callable
 
+from b2bua.app.fairness import FairQueue
 from b2bua.sip.transaction import Flow
 from routing.trunks import Peer
 
@@ -10,6 +11,9 @@ __all__ = ["UdpSocket"]
 
 # As many datagrams as are handled for one journal write; more would make the first of them wait.
 BATCH = 64
+# Datagrams fetched into the queues of their sources at one go, so that the kernel's buffer, where nobody has a share of
+# his own, does not fill up.
+LARGEST_HAUL = 1024
 # Datagrams that follow each other faster than this are fetched in batches.
 BUSY_SECONDS = 0.0003
 LARGEST_DATAGRAM = 65_535
@@ -43,36 +47,62 @@ class UdpSocket:
         self._name = name
         self._view = memoryview(bytearray(LARGEST_DATAGRAM))
         self._received_at = 0.0
+        self.waiting = FairQueue()
         self._flows: dict[tuple[str, int], Flow] = {}
 
     def fileno(self) -> int:
         """For the event loop."""
         return self._socket.fileno()
 
-    def receive(self, deliver: Callable[[bytes, Flow], None], now: float) -> int:
-        """Hand over what has arrived, at most a batch. Returns how many datagrams there were. ``now``: monotonic
+    def receive(
+        self, admits: Callable[[Flow, float], bool], deliver: Callable[[bytes, Flow], None], now: float
+    ) -> bool:
+        """Hand over what has arrived and is admitted, at most a batch; True when more is waiting. ``now``: monotonic
         seconds.
 
-        After a pause there is one datagram to expect, and asking for a second costs more than being called again.
+        After a pause there is one datagram to expect, and asking for a second costs more than being called again. When
+        a batch is not enough the sources are served in turn, see fairness.py.
         """
-        receive, view = self._socket.recvfrom_into, self._view
-        flows = self._flows
-        batch = BATCH if now - self._received_at < BUSY_SECONDS else 1
+        waiting = self.waiting
+        batch = BATCH if waiting or now - self._received_at < BUSY_SECONDS else 1
         self._received_at = now
-        for count in range(batch):
+        if not waiting:
+            for _ in range(batch):
+                message = self._next()
+                if message is None:
+                    return False
+                if admits(message[1], now):
+                    deliver(*message)
+            if batch == 1:
+                return False
+        for _ in range(LARGEST_HAUL):
+            message = self._next()
+            if message is None:
+                break
+            if admits(message[1], now):
+                waiting.put(*message)
+        for _ in range(batch):
+            message = waiting.take()
+            if message is None:
+                return False
+            deliver(*message)
+        return len(waiting) > 0
+
+    def _next(self) -> tuple[bytes, Flow] | None:
+        """The next datagram, or None when there is none."""
+        while True:
             try:
-                size, address = receive(view)
+                size, address = self._socket.recvfrom_into(self._view)
             except BlockingIOError:
-                return count
+                return None
             except OSError:
                 continue  # an ICMP error of an earlier datagram (Linux reports it here); nothing was received
-            flow = flows.get(address)
+            flow = self._flows.get(address)
             if flow is None:
-                if len(flows) >= REMEMBERED_FLOWS:
-                    flows.clear()
-                flow = flows[address] = Flow("UDP", self._name, address[:2])
-            deliver(bytes(view[:size]), flow)
-        return batch
+                if len(self._flows) >= REMEMBERED_FLOWS:
+                    self._flows.clear()
+                flow = self._flows[address] = Flow("UDP", self._name, address[:2])
+            return bytes(self._view[:size]), flow
 
     def send(self, wire: bytes, flow: Flow) -> None:
         """Send one datagram; one that the kernel refuses is counted, and the transaction sends it again."""

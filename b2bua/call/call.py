@@ -69,6 +69,8 @@ class Exchange(Protocol):
     def barred(self, trunk: Trunk) -> str: ...
     def dial(self, call: "Call", trunk: Trunk, peer: Peer) -> CalleeLeg: ...
     def park(self, trunk: str, seconds: int) -> None: ...
+    def silent(self, trunk: str) -> None: ...
+    def replied(self, trunk: str) -> None: ...
     def rang(self, call: "Call", seconds: float) -> None: ...
     def answered(self, call: "Call", seconds: float) -> None: ...
     def over(self, call: "Call", outcome: str, reason: str) -> None: ...
@@ -199,7 +201,7 @@ class Call(Timer):
             return
         if self._alarm is _Alarm.NO_REPLY:
             if self.route is not None and self.callee is not None:
-                self.exchange.park(self.callee.route_name, 0)
+                self.exchange.silent(self.callee.route_name)
             self._give_route_up("no_reply")
         elif self._alarm is _Alarm.NO_PROGRESS:
             self._give_route_up("no_progress")
@@ -270,6 +272,8 @@ class Call(Timer):
 
     def _on_trying(self) -> None:
         if self._alarm is _Alarm.NO_REPLY:
+            if self.callee is not None:
+                self.exchange.replied(self.callee.route_name)
             limits = self.exchange.limits
             dialled = self.deadline - limits.no_reply_seconds
             self._set_alarm(

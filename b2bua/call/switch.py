@@ -32,6 +32,9 @@ __all__ = ["LiveCall", "Now", "Switch", "SwitchSettings"]
 
 LONGEST_KEEP_ALIVE = 4  # CRLF CRLF (RFC 5626 §3.5.1); some peers send a NUL or a blank
 DEFAULT_MAX_FORWARDS = 70
+# So many calls in a row without any reply, and the trunk is left alone for a while: not after one, which our own
+# delay or a lost datagram may explain, and which would take the only trunk away from all other calls.
+SILENT_ATTEMPTS = 5
 
 # Methods that we know and do not take, and the answer that ends each one's business (sip-level refusal, nothing
 # forwarded)
@@ -117,6 +120,7 @@ class Switch:
         self._attempts: dict[str, Call] = {}  # by Call-ID and caller's tag, to know one INVITE that came two ways
         self._trunk_calls = dict.fromkeys(self.trunks, 0)  # legs up or being set up, by trunk
         self._parked: dict[str, float] = {}
+        self._silent = dict.fromkeys(self.trunks, 0)  # INVITEs in a row without any reply
         self._sequence = 0
         self._queries: list[Query] = []
         self._records: list[record.Event] = []
@@ -125,15 +129,21 @@ class Switch:
 
     # entries
 
-    def receive(self, data: bytes, flow: Flow, now: Now) -> None:
-        """A datagram, or one framed message of a stream."""
+    def admits(self, flow: Flow, now: float) -> bool:
+        """Whether a message from there may cost anything: its source is a trunk's, and within its share."""
         host, port = flow.peer
-        trunk = self._sources.trunk_of(host, port)
-        if trunk is None:
+        if self._sources.trunk_of(host, port) is None:
             self.statistics.drops["unknown_source"] += 1
-            return
-        if not self._guard.admit(host, now.monotonic):
+            return False
+        if not self._guard.admit(host, now):
             self.statistics.drops["source_flood"] += 1
+            return False
+        return True
+
+    def receive(self, data: bytes, flow: Flow, now: Now) -> None:
+        """A datagram, or one framed message of a stream, from a source that ``admits`` has let in."""
+        trunk = self._sources.trunk_of(*flow.peer)
+        if trunk is None:
             return
         if len(data) <= LONGEST_KEEP_ALIVE and not data.strip(b"\r\n\0 "):
             self.statistics.drops["keep_alive"] += 1
@@ -268,8 +278,20 @@ class Switch:
 
     def park(self, trunk: str, seconds: int) -> None:
         """Leave a trunk alone for a while: as long as it asked for, or the setting."""
+        if trunk not in self._parked:
+            self.notices.append(("trunk_parked", trunk))
         self._parked[trunk] = self.signalling.now.monotonic + (seconds or self.limits.park_seconds)
-        self.notices.append(("trunk_parked", trunk))
+
+    def silent(self, trunk: str) -> None:
+        """An INVITE over this trunk had no reply in time. One may be lost; a row of them means that nobody is there."""
+        self._silent[trunk] += 1
+        if self._silent[trunk] >= SILENT_ATTEMPTS:
+            self._silent[trunk] = 0
+            self.park(trunk, 0)
+
+    def replied(self, trunk: str) -> None:
+        """The trunk has said something."""
+        self._silent[trunk] = 0
 
     def rang(self, call: Call, seconds: float) -> None:
         """A call has reached the callee."""

@@ -100,6 +100,7 @@ class Endpoint:
         self.events: list[Event] = []
         self.outgoing: list[tuple[bytes, Flow]] = []
         self.received: Counter[str] = Counter()  # by method, or by class of status
+        self.sent: Counter[str] = Counter()  # likewise
         self.drops: Counter[str] = Counter()  # by cause
         self.retransmissions_in = 0
         self.retransmissions_out = 0
@@ -199,7 +200,8 @@ class Endpoint:
 
     def cancel(self, invite: ClientTransaction, now: float) -> None:
         """Cancel an INVITE that has had a provisional answer, and bound the wait for its end (§9.1)."""
-        assert invite.wire is not None
+        if invite.wire is None:
+            return  # it was stopped on its way out
         wire = derive(invite.wire, "CANCEL")
         branch = invite.key.partition(" ")[0]
         transaction = ClientTransaction(self, "CANCEL", f"{branch} CANCEL", invite.flow, wire, invite.owner)
@@ -239,6 +241,8 @@ class Endpoint:
             return
         if retransmission:
             self.retransmissions_out += 1
+        kind = wire[:9]  # "SIP/2.0 2" or "INVITE si"
+        self.sent[_SENT.get(kind) or kind.partition(b" ")[0].decode()] += 1
         self.outgoing.append((wire, flow))
 
     # what the transactions call
@@ -325,6 +329,7 @@ class Endpoint:
         return f"SIP/2.0/{flow.transport} {self.advertised[flow.listener]};branch={branch};rport"
 
 
+_SENT = {f"SIP/2.0 {digit}".encode(): f"{digit}xx" for digit in range(1, 7)}
 _CLASSES = ("", "1xx", "2xx", "3xx", "4xx", "5xx", "6xx")
 
 

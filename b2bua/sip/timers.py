@@ -98,8 +98,23 @@ class TimerQueue:
             if timer is not None:
                 fired += self._come_up(timer, entry, now)
             else:
-                for timer in self._buckets.pop(entry):
-                    fired += self._come_up(timer, entry, now)
+                fired += self._empty(entry, now)
+        return fired
+
+    def _empty(self, entry: float, now: float) -> int:
+        """A bucket comes up. A timer that raises does not take the others of its bucket with it."""
+        bucket = self._buckets.pop(entry)
+        bucket.reverse()
+        fired = 0
+        try:
+            while bucket:
+                fired += self._come_up(bucket.pop(), entry, now)
+        finally:
+            if bucket:
+                bucket.reverse()
+                self._buckets[entry] = bucket
+                self._order += 1
+                heapq.heappush(self._heap, (entry, self._order, None))
         return fired
 
     def _come_up(self, timer: Timer, entry: float, now: float) -> int:

@@ -197,11 +197,6 @@ class Transaction(Timer):
             self._retransmit_at = now + self._interval
             self._arm(now)
 
-    def stop_retransmission(self, now: float) -> None:
-        """Nothing is sent again by this timer."""
-        self._retransmit_at = inf
-        self._arm(now)
-
     def start_timeout(self, now: float) -> None:
         """B, F, H."""
         self._expire(self.layer.values.timeout, Input.TIMEOUT, now)
@@ -276,9 +271,9 @@ class ClientTransaction(Transaction):
 
     def acknowledge(self, now: float) -> None:
         """ACK of a failure: sent now and again on every retransmission of the failure (§17.1.1.3)."""
-        assert self.wire is not None
-        self.wire = derive(self.wire, "ACK", self.failure_to)
-        self.layer.transmit(self.wire, self.flow, self, False)
+        if self.wire is not None:  # else it was stopped on its way out, and nobody is to hear of it again
+            self.wire = derive(self.wire, "ACK", self.failure_to)
+            self.layer.transmit(self.wire, self.flow, self, False)
 
 
 class ServerTransaction(Transaction):
@@ -363,7 +358,8 @@ INVITE_CLIENT: Final = _machine(
         (_S.CALLING, _I.RETRANSMIT, (_T.send_again, _T.double), _S.CALLING, QUIET),
         (_S.CALLING, _I.TIMEOUT, (), _S.TERMINATED, REPORT),
         (_S.CALLING, _I.TRANSPORT_ERROR, (), _S.TERMINATED, REPORT),
-        (_S.CALLING, _I.ABANDON, (_T.stop_retransmission,), _S.CALLING, QUIET),
+        # §9.1: no CANCEL before a provisional answer, so the INVITE goes on until there is one, or timer B
+        (_S.CALLING, _I.ABANDON, (), _S.CALLING, QUIET),
         (_S.CALLING, _I.RECEIVE_1XX, (_T.start_guard,), _S.PROCEEDING, REPORT),
         (_S.CALLING, _I.RECEIVE_2XX, (_T.forget_wire, _T.linger), _S.ACCEPTED, REPORT),
         (_S.CALLING, _I.RECEIVE_FAILURE, (_C.acknowledge, _T.linger_unreliable), _S.COMPLETED, REPORT),

@@ -105,7 +105,8 @@ class Bench:
         if self.profile:
             self.profile.enable()
         start = time.perf_counter()
-        switch.receive(data, flow, now)
+        if switch.admits(flow, now.monotonic):
+            switch.receive(data, flow, now)
         for query in switch.queries():
             down = switch.down(now)
             decision = decide(query, self.plan, lambda x, caller: BINDING, TRUNKS, down, now.utc_ms, lambda: 0.0)

@@ -430,13 +430,13 @@ def test_a_cancelled_invite_in_proceeding_is_given_up_after_64_t1() -> None:
     assert layer.over == [132.0]
 
 
-def test_an_invite_given_up_before_any_answer_is_not_repeated_but_waited_for() -> None:
+def test_an_invite_given_up_before_any_answer_is_repeated_until_there_is_one_to_cancel_after() -> None:
     layer = Layer()
     transaction = invite_client(layer)
     layer.run(1.0)
     transaction.step(Input.ABANDON, 1.0)
     layer.run()
-    assert layer.times() == [0.0, 0.5]
+    assert layer.times() == [0.0, 0.5, 1.5, 3.5, 7.5, 15.5, 31.5]
     assert layer.over == [32.0]
 
 
