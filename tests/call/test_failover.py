@@ -244,6 +244,7 @@ def test_a_trunk_that_replies_now_and_then_is_not_parked() -> None:
     for _ in range(5):
         switch.silent("carrier-b")
     assert switch.down(world.switch.now) == {"carrier-b"}
+    world.finish()
 
 
 def test_when_every_trunk_is_parked_there_is_no_route() -> None:

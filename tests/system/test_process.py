@@ -1,8 +1,11 @@
 """The switch as a process: it starts or says why not, stops in order, and takes rubbish and floods without harm."""
 
 import os
+import re
 import signal
 import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -330,6 +333,40 @@ def test_a_flood_of_rubbish_from_one_source_stops_no_call_of_another(node: Node,
         assert node.count("x700_drops", cause="source_flood") > sent[0] / 10
     assert node.count("x700_attempts", trunk="caller") == FLOOD_CALLS
     assert node.count("x700_attempts", trunk="noisy") == 0
+    assert node.page("health")[0] == 200
+
+
+CALL_FLOOD = """
+import socket, sys, time
+host, port, target_host, target_port, rate, seconds = sys.argv[1:]
+template = sys.stdin.buffer.read()
+channel = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+channel.bind((host, int(port)))
+start, sent = time.monotonic(), 0
+while (elapsed := time.monotonic() - start) < float(seconds):
+    while sent < elapsed * float(rate):
+        channel.sendto(template.replace(b"NUMBER", b"%d" % sent), (target_host, int(target_port)))
+        sent += 1
+    time.sleep(0.001)
+"""
+
+
+def test_a_flood_of_calls_from_one_source_stops_no_call_of_another(node: Node) -> None:
+    """More new calls a second than the switch can look at: the flood has the leftovers, not the others."""
+    node.switch()
+    made = invite(node)(Peer(NOISY, 5060))
+    template = re.sub(rb"(branch=z9hG4bK|Call-ID: )", rb"\1NUMBER-", made.replace(CALLER.encode(), b"13700137000"))
+    command = [sys.executable, "-c", CALL_FLOOD, NOISY, "0", node.sip[0], str(node.sip[1]), "20000", "8"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE) as flooding:
+        assert flooding.stdin is not None
+        flooding.stdin.write(template)
+        flooding.stdin.close()
+        until(lambda: node.count("x700_attempts", trunk="noisy") > 1000, "the flood")
+        calls = [node.phones.place(ANSWERED.x, CALLER, 0.2) for _ in range(40) if time.sleep(0.05) is None]
+        assert all(call.over.wait(PATIENCE) for call in calls)
+        assert flooding.poll() is None or flooding.returncode == 0
+    assert {(call.final, call.bye_status) for call in calls} == {(200, 200)}
+    assert node.count("x700_drops", cause="queue_full") + node.count("x700_drops", cause="source_flood") > 0
     assert node.page("health")[0] == 200
 
 
