@@ -5,9 +5,11 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 
-PYTHON ?= python3
+# Debian's own interpreter is built with profile-guided optimisation; others often are not
+PYTHON ?= $(firstword $(wildcard /usr/bin/python3.11) python3)
 VENV := .venv
 BIN := $(VENV)/bin
+comma := ,
 READY := $(VENV)/.ready
 DATA := .var
 
@@ -49,6 +51,17 @@ sip-tester:
 demo: setup sip-tester ## set up, then a masked call in both directions: what each party saw, and the records
 	@$(BIN)/x700 demo
 
+.PHONY: fast
+fast: setup ## compile the protocol and call control with mypyc: the same source, about a third less CPU
+	$(call package,command -v gcc,gcc,the C compiler)
+	$(call package,$(BIN)/python -c 'import os$(comma) sysconfig; os.stat(sysconfig.get_path("include") + "/Python.h")',python3-dev,the headers of Python)
+	@echo "compiling, about a minute"
+	@$(BIN)/python -m b2bua.app.compiled build
+
+.PHONY: slow
+slow: setup ## undo make fast: the tests look into the source
+	@$(BIN)/python -m b2bua.app.compiled clean
+
 .PHONY: run
 run: setup ## switch and recorder in the foreground with configs/x700.toml, data in .var
 	@$(BIN)/x700 keygen --if-missing $(DATA)/keyring >/dev/null
@@ -56,7 +69,7 @@ run: setup ## switch and recorder in the foreground with configs/x700.toml, data
 	@X700_DATA_DIR=$(DATA) X700_LOG_FORMAT=$${X700_LOG_FORMAT:-console} exec $(BIN)/x700 run --config configs/x700.toml
 
 .PHONY: test
-test: setup sip-tester ## every test, the SIPp scenarios among them, with branch coverage
+test: slow sip-tester ## every test, the SIPp scenarios among them, with branch coverage
 	@$(BIN)/python -m pytest --cov --cov-report=term
 
 .PHONY: check
@@ -64,13 +77,14 @@ check: setup ## format, lint, types
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
+	@MYPYPATH=sipp-scenarios $(BIN)/mypy --strict sipp-scenarios/run.py
 
 .PHONY: sipp
 sipp: setup sip-tester ## the SIPp scenarios against a fresh switch; SCENARIO="busy no_answer" runs some
 	@$(BIN)/python sipp-scenarios/run.py $(SCENARIO)
 
 .PHONY: bench
-bench: setup sip-tester ## calls per second, CPU per call, set-up delay, memory per call
+bench: fast sip-tester ## calls per second, CPU per call, set-up delay, memory per call
 	@$(BIN)/python -m tests.bench
 
 .PHONY: fuzz
@@ -79,5 +93,5 @@ fuzz: setup ## rubbish and near-misses against the parsers; FUZZ_SECONDS=600 goe
 
 .PHONY: clean
 clean: ## remove the virtual environment and caches; .var with its keys and records stays
-	rm -rf $(VENV) *.egg-info build .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage .coverage.*
+	rm -rf $(VENV) *.egg-info build b2bua/*/*.so routing/*.so .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage .coverage.*
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -9,7 +9,7 @@ import structlog
 import typer
 from typer.main import get_command
 
-from b2bua.app import cli_bind, cli_block, cli_calls, cli_cdr, logs
+from b2bua.app import cli_bind, cli_block, cli_calls, cli_cdr, compiled, logs
 from b2bua.app.cli_common import (
     DEFAULT_CONFIG,
     EXIT_CODES,
@@ -160,6 +160,9 @@ def demo(
 def main() -> None:
     """Entry point: like `app()`, but an error nobody expected ends in one line, too."""
     sys.excepthook = report_crash
+    changed = compiled.stale()
+    if changed:
+        sys.exit(f"x700: compiled before its source was changed: {', '.join(changed)}; run: make fast, or make slow")
     get_command(app)(prog_name="x700")
 
 

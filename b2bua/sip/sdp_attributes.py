@@ -256,8 +256,8 @@ _FORMAT_SEPARATOR = re.compile(r"[; ]+")
 # candidate = foundation component transport priority address port typ type [raddr rport] extensions (RFC 8839 §5.1);
 # a name for an address (mDNS) means nothing beyond its own network and is left out
 _CANDIDATE = re.compile(
-    rf"((?![A-Za-z0-9+/]*[0-9]{{11}})[A-Za-z0-9+/]{{1,32}} [0-9]{{1,3}} (?:UDP|TCP|udp|tcp) [0-9]{{1,10}} {_ADDRESS} {_PORT}"
-    rf" typ (?:host|srflx|prflx|relay)(?: raddr {_ADDRESS} rport {_PORT})?)((?: .*)?)"
+    rf"((?![A-Za-z0-9+/]*[0-9]{{11}})[A-Za-z0-9+/]{{1,32}} [0-9]{{1,3}} (?:UDP|TCP|udp|tcp) [0-9]{{1,10}}"
+    rf" {_ADDRESS} {_PORT} typ (?:host|srflx|prflx|relay)(?: raddr {_ADDRESS} rport {_PORT})?)((?: .*)?)"
 )
 _TCP_TYPE = re.compile(r" tcptype (?:active|passive|so)(?= |$)")
 

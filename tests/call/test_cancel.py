@@ -59,7 +59,7 @@ def test_before_the_callee_has_said_anything() -> None:
     assert call.heard[-1] == "487"
     assert "CANCEL" not in to_callee(world)
     (story,) = world.finish()
-    # the INVITE is repeated until there is an answer to cancel after: without it a lost 180 would leave the phone ringing
+    # the INVITE is repeated until there is an answer to cancel after: else a lost 180 would leave the phone ringing
     assert to_callee(world) == ["INVITE", "INVITE", "CANCEL", "ACK"]
     assert story.ended.outcome == "cancelled"
 

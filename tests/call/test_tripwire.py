@@ -143,6 +143,7 @@ def test_an_answer_that_leaks_is_not_sent(monkeypatch: pytest.MonkeyPatch, statu
     (story,) = world.finish(tripped=1)
     assert_noticed(world, story)
     assert call.heard == ["100", "500"]
+    assert "BYE" not in words(world, "a")
     assert (story.ended.outcome, story.ended.talk_ms) == ("failed" if status == 180 else "answered", 0)
     assert world.callee.call.heard == (["INVITE", "CANCEL"] if status == 180 else ["INVITE", "ACK", "BYE"])
 
