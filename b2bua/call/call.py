@@ -253,6 +253,8 @@ class Call(Timer):
     # from the callee
 
     def _from_callee(self, event: LegEvent) -> None:
+        if self._alarm is _Alarm.NO_REPLY and self.callee is not None:
+            self.exchange.replied(self.callee.route_name)  # whatever it said
         match event:
             case Trying():
                 self._on_trying()
@@ -272,8 +274,6 @@ class Call(Timer):
 
     def _on_trying(self) -> None:
         if self._alarm is _Alarm.NO_REPLY:
-            if self.callee is not None:
-                self.exchange.replied(self.callee.route_name)
             limits = self.exchange.limits
             dialled = self.deadline - limits.no_reply_seconds
             self._set_alarm(

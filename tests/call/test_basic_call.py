@@ -364,6 +364,20 @@ def test_a_bye_waits_no_longer_than_for_the_ack_itself() -> None:
     assert story.ended.reason == ""
 
 
+def test_both_hang_up_before_the_ack() -> None:
+    """The caller's own BYE ends the wait for its ACK; it needs no other."""
+    world = World(Conditions(drop=lambda datagram: (datagram.way, datagram.word) == ("a>", "ACK")))
+    call = world.caller.dial(X)
+    world.run(2.0)
+    world.callee.call.hang_up()
+    world.run(1.0)
+    call.hang_up()
+    (story,) = world.finish()
+    assert call.heard[-1] == "BYE 200"
+    assert sent(world, ">a", "BYE") == []
+    assert story.ended.ended_by == "callee"
+
+
 def test_the_caller_hangs_up_while_its_own_ack_is_missing() -> None:
     world = World(Conditions(drop=lambda datagram: (datagram.way, datagram.word) == ("a>", "ACK")))
     call = world.caller.dial(X)

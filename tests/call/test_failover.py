@@ -1,6 +1,6 @@
 """More than one route: when the next is tried, when not, and what becomes of the one before."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -245,6 +245,34 @@ def test_a_trunk_that_replies_now_and_then_is_not_parked() -> None:
         switch.silent("carrier-b")
     assert switch.down(world.switch.now) == {"carrier-b"}
     world.finish()
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        lambda call: call.ring(100),
+        lambda call: call.ring(180),
+        lambda call: call.ring(183),
+        lambda call: call.accept(),
+        lambda call: call.refuse(486),
+        lambda call: call.refuse(500),
+    ],
+    ids=["100", "180", "183", "200", "486", "500"],
+)
+def test_any_reply_says_that_somebody_is_there(reply: Callable[[PhoneCall], None]) -> None:
+    world = World()
+    count = iter(range(9))
+
+    def take(call: PhoneCall) -> None:
+        if next(count) == 4:
+            reply(call)
+
+    world.callee.on_call = take
+    calls = dial_later(world, *(20.0 * index for index in range(9)))
+    told = world.finish()
+    silent = [story for story in told if story.ended.routes[0] == "carrier-b:no_reply"]
+    assert (len(calls), len(silent)) == (9, 8)
+    assert world.switch.notices == []
 
 
 def test_when_every_trunk_is_parked_there_is_no_route() -> None:

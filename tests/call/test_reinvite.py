@@ -184,6 +184,7 @@ def test_glare_inside_the_switch(from_caller: bool) -> None:
         (491, 491),
         (500, 500),
         (404, 500),
+        (300, 500),
         (302, 500),
         (401, 500),
         (603, 603),

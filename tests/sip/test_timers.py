@@ -260,3 +260,28 @@ def test_the_defaults_are_those_of_table_4() -> None:
 def test_everything_follows_from_t1() -> None:
     assert TimerValues(t1=0.1).timeout == pytest.approx(6.4)
     assert TimerValues(t1=1.0).guard == 3664.0
+
+
+def test_a_timer_that_raises_does_not_take_the_others_of_its_bucket_with_it() -> None:
+    queue = TimerQueue()
+    fired: list[str] = []
+
+    class Named(Timer):
+        def __init__(self, name: str) -> None:
+            super().__init__()
+            self.name = name
+
+        def fire(self, now: float) -> None:
+            fired.append(self.name)
+            if self.name == "bad":
+                raise ValueError(self.name)
+
+    for name in ("first", "bad", "last"):
+        queue.set(Named(name), 10.0, 0.0)
+    with pytest.raises(ValueError, match="bad"):
+        queue.fire_due(10.0)
+    assert fired == ["first", "bad"]
+    assert queue.deadline() is not None
+    queue.fire_due(10.0)
+    assert fired == ["first", "bad", "last"]
+    assert len(queue) == 0
