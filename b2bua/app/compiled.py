@@ -29,6 +29,8 @@ MODULES = (
 )
 SUFFIX = sysconfig.get_config_var("EXT_SUFFIX")
 LIBRARIES = Path(sysconfig.get_path("platlib"))  # the part that all modules share is found from anywhere here
+GROUP = "x700"
+SHARED = f"{GROUP}__mypyc{SUFFIX}"
 
 
 def sources() -> list[str]:
@@ -53,8 +55,7 @@ def clean() -> None:
     for directory in (*PACKAGES, "b2bua/app", "routing"):
         for path in (ROOT / directory).glob(f"*{SUFFIX}"):
             path.unlink()
-    for path in LIBRARIES.glob(f"*__mypyc{SUFFIX}"):
-        path.unlink()
+    (LIBRARIES / SHARED).unlink(missing_ok=True)
 
 
 def build() -> None:
@@ -65,13 +66,13 @@ def build() -> None:
 
     clean()
     with tempfile.TemporaryDirectory() as work:
-        extensions = mypycify(["--strict", *sources()], opt_level="3", target_dir=work)
+        extensions = mypycify(["--strict", *sources()], opt_level="3", target_dir=work, group_name=GROUP)
         command = build_ext(Distribution({"name": "x700", "ext_modules": extensions}))
         command.build_temp = command.build_lib = work
         command.ensure_finalized()
         command.run()
         for made in Path(work).rglob(f"*{SUFFIX}"):
-            place = LIBRARIES if made.name.endswith(f"__mypyc{SUFFIX}") else ROOT / made.parent.relative_to(work)
+            place = LIBRARIES if made.name == SHARED else ROOT / made.parent.relative_to(work)
             shutil.move(made, place / made.name)
 
 
