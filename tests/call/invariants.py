@@ -70,8 +70,11 @@ def check_records(told: Sequence[Story]) -> None:
             assert answered.answered_ms <= ended.ended_ms
             assert answered.ringing_ms == ended.ringing_ms
             assert (answered.egress, answered.egress_call_id) == (ended.egress, ended.egress_call_id)
+            assert [route for route in ended.routes if route.endswith(":200")] == [ended.routes[-1]]
+            assert ended.routes[-1].partition(":")[0] == ended.egress
         else:
             assert ended.talk_ms == 0
+            assert not any(route.endswith(":200") for route in ended.routes)
 
 
 def _by_call_id(events: Iterable[record.Event]) -> dict[str, record.Attempted]:
@@ -122,12 +125,20 @@ def check_order(log: Sequence[Datagram], events: Sequence[record.Event]) -> None
 
 
 def check_wire(log: Sequence[Datagram]) -> None:
-    """The switch's own messages: branches are used once, CSeq rises, session descriptions have one origin each leg."""
+    """The switch's own messages: branches are used once, CSeq rises, session descriptions have one origin each leg.
+
+    An ACK confirms a 2xx in a transaction of its own, or a failure in that of the INVITE (§13.2.2.4, §17.1.1.3).
+    """
     branches: dict[str, tuple[str, int, str]] = {}
     sequence: dict[tuple[str, str, str], int] = {}
     origins: dict[tuple[str, str], tuple[str, int, bytes]] = {}
     seen: set[tuple[str, bytes]] = set()
+    finals: set[tuple[str, int, bool]] = set()
     for datagram in log:
+        if datagram.source != SWITCH and datagram.readable and isinstance(datagram.message, Response):
+            answer = datagram.message
+            if answer.status >= 200 and answer.cseq_method == "INVITE":
+                finals.add((answer.call_id, answer.cseq, answer.status < 300))
         if datagram.source != SWITCH or (datagram.way, datagram.data) in seen:
             continue
         seen.add((datagram.way, datagram.data))
@@ -140,7 +151,9 @@ def check_wire(log: Sequence[Datagram]) -> None:
                 assert message.cseq > sequence.get(dialog, 0), f"CSeq of {message.method} does not rise"
                 sequence[dialog] = message.cseq
                 branches[message.via.branch] = named
-            elif message.method == "CANCEL":
+            elif message.method == "ACK":
+                assert (message.call_id, message.cseq, message.via.branch not in branches) in finals, "ACK of nothing"
+            else:
                 assert message.via.branch in branches, "CANCEL with a branch of its own"
                 assert branches[message.via.branch][:2] == named[:2]
         if message.body and message.body.startswith(b"v=0"):
