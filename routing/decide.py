@@ -122,7 +122,8 @@ def decide(
         return Refusal(Reason.DIRECTION_BARRED, caller, x, binding)
     if is_middle(callee):
         return Refusal(Reason.LOOP, caller, x, binding)
-    names = choose(trunks, callee, down, pick)
+    # a trunk that is left alone for a while is still better than none
+    names = choose(trunks, callee, down, pick) or choose(trunks, callee, (), pick)
     if not names:
         return Refusal(Reason.NO_ROUTE, caller, x, binding)
     return Route(binding, calling, caller, callee, x, binding.x, names)

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import socket
 import threading
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future
@@ -34,7 +35,8 @@ class OpsServer:
         registry = CollectorRegistry()
         registry.register(_Quiet(SwitchCollector(lambda: self._ask(lambda: snapshot(shell, records_directory)))))
         self._metrics = make_wsgi_app(registry)
-        self._server = make_server(listen.host, listen.port, self._page, _Server, _Handler)
+        server = _Server6 if ":" in listen.host else _Server
+        self._server = make_server(listen.host, listen.port, self._page, server, _Handler)
         self.address = Peer(listen.host, self._server.server_port)
         self._thread = threading.Thread(target=self._server.serve_forever, name="ops-http", daemon=True)
         self._thread.start()
@@ -104,6 +106,10 @@ class _Quiet:
 
 class _Server(ThreadingMixIn, WSGIServer):
     daemon_threads = True
+
+
+class _Server6(_Server):
+    address_family = socket.AF_INET6
 
 
 class _Handler(WSGIRequestHandler):

@@ -5,7 +5,7 @@ import gc
 import random
 import secrets
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 
 from b2bua.app.config import Settings
 from b2bua.app.syncer import Syncer
@@ -18,7 +18,7 @@ from cdr.journal import encode_event, frame
 from cdr.record import Boot, Event
 from cdr.seal import Seal
 from cdr.store.segments import Writer
-from routing.decide import decide
+from routing.decide import Query, Reason, Refusal, Route, decide
 from routing.errors import StoreError
 from routing.plan import Plan
 from routing.store.sqlite import Reader
@@ -33,6 +33,7 @@ TIMER_GRAIN = 0.02
 PLAN_SECONDS = 0.25
 # How often the journal is looked at while nothing is written: a disk that is back is noticed.
 JOURNAL_SECONDS = 1.0
+NO_PLAN = -1  # the store could not be read yet
 # Cyclic garbage is rare here, objects that live for a call are many: walk them seldom.
 GC_THRESHOLDS = (50_000, 20, 50)
 
@@ -57,12 +58,13 @@ class Shell:
         self._seal = seal
         self._log = log
         self._plan = Plan(())
-        self._plan_version = -1
+        self._plan_version = NO_PLAN
         self._random = random.SystemRandom().random
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = 0.0
         self._tickers: list[asyncio.TimerHandle] = []
         self._syncer = Syncer(journal)
+        self._closing = False
 
     def start(self) -> None:
         """Write that we are here, then open the door."""
@@ -83,6 +85,7 @@ class Shell:
 
     async def close(self) -> None:
         """Close the door and the journal. Calls must be over by now."""
+        self._closing = True
         self.loop.remove_reader(self.socket.fileno())
         for ticker in self._tickers:
             ticker.cancel()
@@ -96,6 +99,8 @@ class Shell:
     # entries
 
     def _readable(self) -> None:
+        if self._closing:
+            return
         now = _now()
         self._note_journal()  # the thread that syncs may have found out since: no call is taken then
         receive = self.switch.receive
@@ -124,8 +129,7 @@ class Shell:
         while queries := switch.queries():
             down = switch.down(now)
             for query in queries:
-                decision = decide(query, self._plan, self.bindings.find, self.trunks, down, now.utc_ms, self._random)
-                switch.decided(query, decision, now)
+                switch.decided(query, self._decide(query, down, now), now)
         records = switch.records()
         if records:
             self._append(records)
@@ -137,6 +141,15 @@ class Shell:
                 self._log(event, trunk=trunk)
             switch.notices.clear()
         self._arm(now)
+
+    def _decide(self, query: Query, down: Container[str], now: Now) -> Route | Refusal:
+        """Routing's answer. Without any plan yet, or when routing has a bug, nobody may call: deny by default (R1)."""
+        if self._plan_version != NO_PLAN:
+            try:
+                return decide(query, self._plan, self.bindings.find, self.trunks, down, now.utc_ms, self._random)
+            except Exception as error:  # noqa: BLE001 - the call must have an answer and its record
+                self._defect(error)
+        return Refusal(Reason.STORE_UNAVAILABLE, query.caller, query.dialled)
 
     def _arm(self, now: Now) -> None:
         deadline = self.switch.deadline()
@@ -169,6 +182,7 @@ class Shell:
 
     def _note_journal(self) -> None:
         failure = self.journal.failed
+        self.switch.journal_tight = bool(failure) and self.journal.tight
         if failure != self.switch.journal_failure:
             self.switch.journal_failure = failure
             self._log("journal_failed" if failure else "journal_recovered", reason=failure)

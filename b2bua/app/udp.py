@@ -1,5 +1,6 @@
 """UDP for the switch: one socket, drained in batches, written without waiting."""
 
+import errno
 import socket
 from collections.abc import Callable
 
@@ -16,6 +17,7 @@ BATCH = 64
 LARGEST_HAUL = 1024
 # Datagrams that follow each other faster than this are fetched in batches.
 BUSY_SECONDS = 0.0003
+ICMP_ERRORS = frozenset((errno.ECONNREFUSED, errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EMSGSIZE, errno.EPROTO))
 LARGEST_DATAGRAM = 65_535
 # A burst of a tenth of a second at the highest rate must fit; the kernel doubles what is asked for and caps it.
 BUFFER_BYTES = 8 << 20
@@ -95,8 +97,10 @@ class UdpSocket:
                 size, address = self._socket.recvfrom_into(self._view)
             except BlockingIOError:
                 return None
-            except OSError:
-                continue  # an ICMP error of an earlier datagram (Linux reports it here); nothing was received
+            except OSError as error:
+                if error.errno in ICMP_ERRORS:
+                    continue  # of an earlier datagram (Linux reports it here); nothing was received
+                return None
             flow = self._flows.get(address)
             if flow is None:
                 if len(self._flows) >= REMEMBERED_FLOWS:

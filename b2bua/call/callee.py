@@ -87,7 +87,7 @@ class CalleeLeg(Leg):
             self._gone()
             retry_after = (response.get("retry-after") or "").partition(";")[0].partition("(")[0].strip()
             seconds = (
-                int(retry_after) if retry_after.isascii() and retry_after.isdigit() and len(retry_after) < 6 else 0
+                int(retry_after) if retry_after.isascii() and retry_after.isdigit() and len(retry_after) < 10 else 0
             )
             self.call.heard(self, Refused(status, parse_q850(response.get("reason") or ""), seconds))
         else:

@@ -10,9 +10,9 @@ from b2bua.call.admission import SourceGuard, TokenBucket
 from b2bua.call.call import Call, CallState
 from b2bua.call.callee import CalleeLeg
 from b2bua.call.caller import CallerLeg
-from b2bua.call.leg import ACCEPT, ALLOW, Leg, Now, Signalling
+from b2bua.call.leg import ACCEPT, ALLOW, Leg, Now, Signalling, cause_line
 from b2bua.call.privacy import claimed_caller, invitation, reveals
-from b2bua.call.refusals import Local
+from b2bua.call.refusals import Local, verdict_of
 from b2bua.call.session import session_description
 from b2bua.call.statistics import Statistics
 from b2bua.sip.endpoint import AckReceived, CancelReceived, Endpoint, Event, RequestReceived, ResponseReceived
@@ -35,6 +35,7 @@ DEFAULT_MAX_FORWARDS = 70
 # So many calls in a row without any reply, and the trunk is left alone for a while: not after one, which our own
 # delay or a lost datagram may explain, and which would take the only trunk away from all other calls.
 SILENT_ATTEMPTS = 5
+LONGEST_PARK = 300.0  # seconds
 
 # Methods that we know and do not take, and the answer that ends each one's business (sip-level refusal, nothing
 # forwarded)
@@ -91,7 +92,8 @@ class Switch:
 
     ``token()`` returns 16 or more random hexadecimal digits. ``advertised`` maps each listener's name to our
     host:port as peers see it; the first listener is where calls leave. The shell sets ``journal_failure`` to a text
-    while records cannot be written: no call is taken then.
+    while records cannot be written: no call is taken then. ``journal_tight`` besides: the room that is left is for the
+    ends of live calls, and attempts refused meanwhile are only counted.
     """
 
     def __init__(
@@ -108,6 +110,7 @@ class Switch:
         self.notices: list[tuple[str, str]] = []  # (event, trunk) for the shell to log
         self.draining = False
         self.journal_failure = ""
+        self.journal_tight = False
         self.endpoint = Endpoint(settings.timers, token, advertised, limits=settings.message, gate=self._gate)
         self.signalling = Signalling(self.endpoint, settings.product)
         self._listener = next(iter(advertised))
@@ -276,18 +279,19 @@ class Switch:
         leg.invite(invited, call.offer, call.max_forwards - 1)
         return leg
 
-    def park(self, trunk: str, seconds: int) -> None:
-        """Leave a trunk alone for a while: as long as it asked for, or the setting."""
+    def park(self, trunk: str, seconds: float) -> None:
+        """Leave a trunk alone for so long, but no longer than LONGEST_PARK: it may have asked in error."""
         if trunk not in self._parked:
             self.notices.append(("trunk_parked", trunk))
-        self._parked[trunk] = self.signalling.now.monotonic + (seconds or self.limits.park_seconds)
+        self._parked[trunk] = self.signalling.now.monotonic + min(seconds, LONGEST_PARK)
 
     def silent(self, trunk: str) -> None:
         """An INVITE over this trunk had no reply in time. One may be lost; a row of them means that nobody is there."""
         self._silent[trunk] += 1
         if self._silent[trunk] >= SILENT_ATTEMPTS:
             self._silent[trunk] = 0
-            self.park(trunk, 0)
+            if self.limits.park_seconds:
+                self.park(trunk, self.limits.park_seconds)
 
     def replied(self, trunk: str) -> None:
         """The trunk has said something."""
@@ -386,7 +390,7 @@ class Switch:
         if required:
             self._answer(transaction, 420, (f"Unsupported: {', '.join(required)}",))
         elif method == "OPTIONS":
-            if self.draining:
+            if self.draining or self.journal_failure:
                 self._answer(transaction, 503, ("Retry-After: 30",))
             else:
                 self._answer(transaction, 200, self._answer_lines)
@@ -402,6 +406,12 @@ class Switch:
     # a new call
 
     def _on_invite(self, transaction: ServerTransaction, request: Request, trunk: Trunk) -> None:
+        if self.journal_failure and self.journal_tight:
+            verdict = verdict_of(Local.JOURNAL_FAILED)
+            lines = (f"Retry-After: {verdict.retry_after}", cause_line(verdict.q850, verdict.text))
+            self._answer(transaction, verdict.status, lines)
+            self.statistics.refusals[trunk.name, Local.JOURNAL_FAILED] += 1
+            return
         self._sequence += 1
         call = Call(self, self._sequence, f"{self._instance}{self._sequence:08x}", trunk, request.call_id)
         dialled, uri_error = _dialled(request)
@@ -439,7 +449,7 @@ class Switch:
             return Local.TOTAL_LIMIT
         if trunk.max_calls and self._trunk_calls[trunk.name] >= trunk.max_calls:
             return Local.TRUNK_LIMIT
-        if not self._rate.take(now) or not self._rates[trunk.name].take(now):
+        if not self._rates[trunk.name].take(now) or not self._rate.take(now):  # its own share first, then the node's
             return Local.CALL_RATE
         key = f"{request.call_id} {request.from_tag}"
         if key in self._attempts:

@@ -140,6 +140,12 @@ class Writer:
                 self._flush()
 
     @property
+    def tight(self) -> bool:
+        """Whether less than half of the room that is left without a disk remains: the segment's rest and the queue."""
+        room = self._segment_bytes + self._queue_limit
+        return self._offset + self._queue_size > room // 2
+
+    @property
     def position(self) -> Position:
         """Where the next line will go."""
         return Position(self._number, self._offset)

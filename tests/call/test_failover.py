@@ -208,7 +208,7 @@ def dial_later(world: World, *times: float) -> list[PhoneCall]:
 
 @pytest.mark.parametrize(
     ("retry_after", "seconds"),
-    [("7", 7), ("7 (lunch)", 7), ("7;duration=3", 7), ("soon", 30), ("", 30), ("-1", 30), ("9999999", 30)],
+    [("7", 7), ("7 (lunch)", 7), ("7;duration=3", 7), ("9999999", 300)],
 )
 def test_a_503_parks_the_trunk_for_as_long_as_it_asks(retry_after: str, seconds: int) -> None:
     world = World()
@@ -221,6 +221,35 @@ def test_a_503_parks_the_trunk_for_as_long_as_it_asks(retry_after: str, seconds:
         ("carrier-b:503", "carrier-c:200"),
     ]
     assert world.switch.notices == [("trunk_parked", "carrier-b")] * 2
+
+
+@pytest.mark.parametrize("retry_after", ["", "soon", "-1", "0"])
+def test_a_503_that_asks_for_no_time_speaks_of_its_call_alone(retry_after: str) -> None:
+    """RFC 3261 §21.5.4: without Retry-After it counts as a 500."""
+    world = World()
+    world.callee.on_call = refuse_with(503, *([f"Retry-After: {retry_after}"] if retry_after else []))
+    dial_later(world, 0.0, 1.0)
+    told = world.finish()
+    assert [story.ended.routes for story in told] == [("carrier-b:503", "carrier-c:200")] * 2
+    assert world.switch.notices == []
+
+
+def test_a_trunk_with_another_peer_is_not_parked_by_the_503_of_one() -> None:
+    trunks = TRUNKS[0], replace(TRUNKS[1], peers=(Peer(*ADDRESS_B), Peer(*ADDRESS_C))), replace(TRUNKS[2], peers=())
+    world = World(trunks=trunks)
+    world.callee.on_call = refuse_with(503, "Retry-After: 9")
+    dial_later(world, 0.0, 1.0)
+    told = world.finish()
+    assert [story.ended.routes for story in told] == [("carrier-b:503", "carrier-b:200")] * 2
+    assert world.switch.notices == []
+
+
+def test_a_trunk_is_never_parked_for_silence_when_the_setting_says_so() -> None:
+    world = World(settings={"park_seconds": 0.0})
+    world.script(ADDRESS_B)
+    dial_later(world, 0.0, 0.5, 1.0, 1.5, 2.0, 10.0)
+    told = world.finish()
+    assert {story.ended.routes[0] for story in told} == {"carrier-b:no_reply"}
 
 
 def test_a_trunk_that_did_not_reply_is_parked_as_the_setting_says() -> None:
@@ -275,12 +304,12 @@ def test_any_reply_says_that_somebody_is_there(reply: Callable[[PhoneCall], None
     assert world.switch.notices == []
 
 
-def test_when_every_trunk_is_parked_there_is_no_route() -> None:
+def test_when_every_trunk_is_parked_they_are_tried_all_the_same() -> None:
     world = World()
-    world.callee.on_call = world.second.on_call = refuse_with(503)
+    world.callee.on_call = world.second.on_call = refuse_with(503, "Retry-After: 60")
     calls = dial_later(world, 0.0, 5.0)
     told = world.finish()
-    assert [(story.ended.status, story.ended.reason) for story in told] == [(500, ""), (500, "no_route")]
+    assert [story.ended.routes for story in told] == [("carrier-b:503", "carrier-c:503")] * 2
     assert [call.statuses[-1] for call in calls] == [500, 500]
 
 
