@@ -85,7 +85,7 @@ def decide(
     """Answer a query at an instant (UTC ms).
 
     `find(dialled, caller)` returns the last binding that held this key, live or not, or raises StoreError. `down`
-    holds the names of trunks that must not be tried; `pick` draws among equal trunks.
+    holds the names of trunks to leave alone while there are others; `pick` draws among equal trunks.
     """
     x = parse_middle(query.dialled, query.accept_zero)
     caller = parse_subscriber(query.caller)

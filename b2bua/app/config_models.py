@@ -192,8 +192,12 @@ class TrunkSettings(Section):
         default=100,
         description="Share of the calls among trunks of the same priority; 0: only when the others are down.",
     )
-    max_calls: Whole = Field(default=0, description="Calls at one time, both directions; above, 503. 0: no limit.")
-    calls_per_second: Rate = Field(default=0.0, description="New calls a second; above, 503. 0: no limit.")
+    max_calls: Whole = Field(
+        default=0, description="Legs at one time, both directions together; above, 503. 0: no limit."
+    )
+    calls_per_second: Rate = Field(
+        default=0.0, description="New calls a second, each direction by itself; above, 503. 0: no limit."
+    )
 
     def trunk(self) -> Trunk:
         return Trunk(**{name: getattr(self, name) for name in type(self).model_fields})

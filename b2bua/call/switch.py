@@ -118,7 +118,9 @@ class Switch:
         self._sources = Sources(trunks)
         self._guard = SourceGuard(settings.source_messages_per_second, settings.source_burst)
         self._rate = TokenBucket(settings.calls_per_second, settings.calls_per_second)
-        self._rates = {trunk.name: TokenBucket(trunk.calls_per_second, trunk.calls_per_second) for trunk in trunks}
+        # by direction, so that a flood from a trunk does not keep calls to it away
+        self._rates_in = {name: _bucket(trunk) for name, trunk in self.trunks.items()}
+        self._rates_out = {name: _bucket(trunk) for name, trunk in self.trunks.items()}
         self._calls: dict[int, Call] = {}
         self._attempts: dict[str, Call] = {}  # by Call-ID and caller's tag, to know one INVITE that came two ways
         self._trunk_calls = dict.fromkeys(self.trunks, 0)  # legs up or being set up, by trunk
@@ -267,7 +269,7 @@ class Switch:
         """Why no further call may leave over this trunk, '' when one may."""
         if trunk.max_calls and self._trunk_calls[trunk.name] >= trunk.max_calls:
             return "full"
-        return "" if self._rates[trunk.name].take(self.signalling.now.monotonic) else "rate"
+        return "" if self._rates_out[trunk.name].take(self.signalling.now.monotonic) else "rate"
 
     def dial(self, call: Call, trunk: Trunk, peer: Peer) -> CalleeLeg:
         """Send the INVITE of a call over one route."""
@@ -449,7 +451,7 @@ class Switch:
             return Local.TOTAL_LIMIT
         if trunk.max_calls and self._trunk_calls[trunk.name] >= trunk.max_calls:
             return Local.TRUNK_LIMIT
-        if not self._rates[trunk.name].take(now) or not self._rate.take(now):  # its own share first, then the node's
+        if not self._rates_in[trunk.name].take(now) or not self._rate.take(now):  # its own share first, then the node's
             return Local.CALL_RATE
         key = f"{request.call_id} {request.from_tag}"
         if key in self._attempts:
@@ -499,6 +501,10 @@ class Switch:
         if transaction is not None:
             transaction.wire = None  # not to be tried again
         return False
+
+
+def _bucket(trunk: Trunk) -> TokenBucket:
+    return TokenBucket(trunk.calls_per_second, trunk.calls_per_second)
 
 
 def _required(request: Request) -> list[str]:

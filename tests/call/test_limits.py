@@ -9,8 +9,10 @@ import pytest
 from b2bua.call.admission import SourceGuard, TokenBucket
 from b2bua.call.refusals import Outcome
 from b2bua.call.statistics import Histogram
+from b2bua.call.switch import Now, Switch, SwitchSettings
 from b2bua.sip.parser import Limits
 from b2bua.sip.timers import TimerQueue, TimerValues
+from b2bua.sip.transaction import Flow
 from routing.decide import Query, Reason, Refusal
 from tests.call.phone import PhoneCall, Stage, answer_after
 from tests.call.world import ADDRESS_A, ADDRESS_B, TRUNKS, World, X
@@ -89,8 +91,19 @@ def test_calls_a_second_of_one_trunk_are_not_those_of_another() -> None:
     world.run(0.5)
     world.finish()
     assert [call.statuses[-1] for call in own] == [200, 503]
-    # its bucket is empty for calls to it as well
-    assert other.statuses[-1] == 500
+    # each direction has its own: a flood from a trunk does not keep calls to it away
+    assert other.statuses[-1] == 200
+
+
+def test_what_is_over_the_rate_of_its_trunk_takes_nothing_of_the_rate_of_the_node() -> None:
+    world = World(settings={"calls_per_second": 3.0}, trunks=(replace(TRUNKS[0], calls_per_second=1.0), *TRUNKS[1:]))
+    own = [dial(world) for _ in range(20)]
+    world.caller.on_call = lambda call: call.accept()
+    other = world.callee.dial(X)
+    other.on("200", other.hang_up)
+    world.finish()
+    assert [call.statuses[-1] for call in own] == [200, *[503] * 19]
+    assert other.statuses[-1] == 200
 
 
 @pytest.mark.parametrize(
@@ -362,6 +375,22 @@ def test_a_failing_journal_stops_new_calls_only() -> None:
     again = dial(world)
     world.finish()
     assert [refused.statuses, call.statuses[-1], again.statuses[-1]] == [[503], 200, 200]
+
+
+def test_when_the_journal_has_little_room_left_refused_attempts_are_counted_only() -> None:
+    tokens = map("{:016x}".format, itertools.count(1))
+    switch = Switch(SwitchSettings(), TRUNKS, lambda: next(tokens), {"udp": "192.0.2.1:5060"})
+    switch.journal_failure, switch.journal_tight = "no space left on device", True
+    text = request_text("INVITE", f"sip:{X}@{SWITCH[0]}", ADDRESS_A)
+    switch.receive(text.encode(), Flow("UDP", "udp", ADDRESS_A), Now(0.0, 0))
+    ((wire, flow),) = switch.outgoing()
+    assert wire.startswith(b"SIP/2.0 503 ")
+    assert b"Retry-After: 30\r\n" in wire
+    assert b"Reason: Q.850;cause=41" in wire
+    assert flow.peer == ADDRESS_A
+    assert switch.records() == []
+    assert switch.statistics.refusals["carrier-a", "journal_failed"] == 1
+    assert switch.active_calls == 0
 
 
 def test_a_peer_that_is_gone_leaves_nothing_behind() -> None:

@@ -93,6 +93,18 @@ def test_options_tell_what_is_understood() -> None:
     world.finish()
 
 
+def test_options_send_calls_elsewhere_while_records_cannot_be_written() -> None:
+    world = World()
+    world.real.journal_failure = "no space left on device"
+    phone = world.script(ADDRESS_A)
+    phone.send(request_text("OPTIONS", HERE, ADDRESS_A))
+    world.run(0.1)
+    assert phone.inbox[0].startswith(b"SIP/2.0 503 ")
+    assert b"Retry-After: 30" in phone.inbox[0]
+    world.real.journal_failure = ""
+    world.finish()
+
+
 def test_a_request_that_comes_again_gets_the_same_answer_again() -> None:
     text = request_text("OPTIONS", HERE, ADDRESS_A)
     world, phone, _ = ask(text)

@@ -370,6 +370,20 @@ def test_a_flood_of_calls_from_one_source_stops_no_call_of_another(node: Node) -
     assert node.page("health")[0] == 200
 
 
+def test_it_stops_in_the_middle_of_a_flood(node: Node) -> None:
+    switch = node.switch()
+    wire = options(node.sip, Peer(NOISY, 5060))
+    command = [sys.executable, "-c", CALL_FLOOD, NOISY, "0", node.sip[0], str(node.sip[1]), "20000", "12"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE) as flooding:
+        assert flooding.stdin is not None
+        flooding.stdin.write(wire.replace(b"branch=z9hG4bK", b"branch=z9hG4bKNUMBER-"))
+        flooding.stdin.close()
+        until(lambda: node.count("x700_messages_received", kind="OPTIONS") > 5000, "the flood")
+        switch.signal(signal.SIGTERM)
+        assert switch.wait() == 0
+        flooding.kill()
+
+
 # the binding store
 
 
