@@ -65,6 +65,7 @@ class Shell:
         self._tickers: list[asyncio.TimerHandle] = []
         self._syncer = Syncer(journal)
         self._closing = False
+        self._resuming = False
 
     def start(self) -> None:
         """Write that we are here, then open the door."""
@@ -112,8 +113,18 @@ class Shell:
                 self._defect(error)
 
         if self.socket.receive(self.switch.admits, deliver, now.monotonic):
-            self.loop.call_soon(self._readable)  # timers and the control socket get their turn in between
+            self._resume_soon()
         self._pump(now)
+
+    def _resume_soon(self) -> None:
+        """Go on with what waits after timers and the control socket had their turn; once, however often it is asked."""
+        if not self._resuming:
+            self._resuming = True
+            self.loop.call_soon(self._resume)
+
+    def _resume(self) -> None:
+        self._resuming = False
+        self._readable()
 
     def _woken(self) -> None:
         self._timer = None
