@@ -7,6 +7,7 @@ import asyncio
 import ctypes
 import os
 import signal
+import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -188,4 +189,15 @@ def supervise(programs: Sequence[Program], log: Log) -> int:
     async def main() -> int:
         return await Supervisor(programs, log).run()
 
+    _watch_without_threads()
     return asyncio.run(main())
+
+
+def _watch_without_threads() -> None:
+    """Wait for children by file descriptor, which is what asyncio does by itself from Python 3.12 on.
+
+    With a waiting thread, a killed supervisor dies in two steps and its children are told twice (prctl(2):
+    the signal comes at the end of the parent's thread): the second SIGTERM would force them.
+    """
+    if sys.version_info < (3, 12):
+        asyncio.set_child_watcher(asyncio.PidfdChildWatcher())
