@@ -93,5 +93,5 @@ fuzz: setup ## rubbish and near-misses against the parsers; FUZZ_SECONDS=600 goe
 
 .PHONY: clean
 clean: ## remove the virtual environment and caches; .var with its keys and records stays
-	rm -rf $(VENV) *.egg-info build b2bua/*/*.so routing/*.so .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage .coverage.*
+	rm -rf $(VENV) *.egg-info build b2bua/*/*.so routing/*.so routing/*/*.so cdr/*.so cdr/*/*.so .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage .coverage.*
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -19,12 +19,16 @@ PACKAGES = ("b2bua/sip", "b2bua/call")
 MODULES = (
     "b2bua/app/fairness.py",
     "b2bua/app/shell.py",
+    "b2bua/app/tokens.py",
     "b2bua/app/udp.py",
+    "cdr/journal.py",
+    "cdr/store/segments.py",
     "routing/binding.py",
     "routing/decide.py",
     "routing/errors.py",
     "routing/numbers.py",
     "routing/plan.py",
+    "routing/store/reader.py",
     "routing/trunks.py",
 )
 SUFFIX = sysconfig.get_config_var("EXT_SUFFIX")
@@ -52,9 +56,8 @@ def stale() -> list[str]:
 
 def clean() -> None:
     """Remove what ``build`` made."""
-    for directory in (*PACKAGES, "b2bua/app", "routing"):
-        for path in (ROOT / directory).glob(f"*{SUFFIX}"):
-            path.unlink()
+    for source in sources():
+        (ROOT / source).with_suffix(SUFFIX).unlink(missing_ok=True)
     (LIBRARIES / SHARED).unlink(missing_ok=True)
 
 

@@ -15,7 +15,8 @@ from b2bua.app.shell import Shell
 from b2bua.app.storage import make_directories
 from cdr.store.segments import JournalError, Writer
 from routing.errors import StoreError
-from routing.store.sqlite import Reader, Store
+from routing.store.reader import Reader
+from routing.store.sqlite import Store
 from routing.trunks import format_peer
 
 __all__ = ["run_switch"]

@@ -4,11 +4,12 @@ import asyncio
 import gc
 import random
 import secrets
-import time
 from collections.abc import Callable, Container, Sequence
+from time import monotonic, time_ns
 
 from b2bua.app.config import Settings
 from b2bua.app.syncer import Syncer
+from b2bua.app.tokens import Tokens
 from b2bua.app.udp import UdpSocket
 from b2bua.call.switch import Now, Switch, SwitchSettings
 from b2bua.sip.parser import Limits
@@ -21,7 +22,7 @@ from cdr.store.segments import Writer
 from routing.decide import Query, Reason, Refusal, Route, decide
 from routing.errors import StoreError
 from routing.plan import Plan
-from routing.store.sqlite import Reader
+from routing.store.reader import Reader
 from routing.trunks import format_peer
 
 __all__ = ["Shell"]
@@ -53,7 +54,7 @@ class Shell:
         advertised = format_peer(settings.sip.advertise or self.socket.address)
         self.trunks = settings.trunks
         self.instance = secrets.token_hex(8)
-        self.switch = Switch(switch_settings(settings), self.trunks, _token, {LISTENER: advertised})
+        self.switch = Switch(switch_settings(settings), self.trunks, Tokens().draw, {LISTENER: advertised})
         self._node = settings.node.name
         self._seal = seal
         self._log = log
@@ -144,9 +145,9 @@ class Shell:
         records = switch.records()
         if records:
             self._append(records)
-        send = self.socket.send
+        socket = self.socket
         for wire, flow in switch.outgoing():
-            send(wire, flow)
+            socket.send(wire, flow)
         if switch.notices:
             for event, trunk in switch.notices:
                 self._log(event, trunk=trunk)
@@ -245,8 +246,4 @@ def switch_settings(settings: Settings) -> SwitchSettings:
 
 
 def _now() -> Now:
-    return Now(time.monotonic(), time.time_ns() // 1_000_000)
-
-
-def _token() -> str:
-    return secrets.token_hex(8)
+    return Now(monotonic(), time_ns() // 1_000_000)

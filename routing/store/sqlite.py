@@ -1,4 +1,4 @@
-"""Bindings and blocks in one SQLite file: a synchronous reader for the switch, an asynchronous writer for provisioning.
+"""Bindings and blocks in one SQLite file, for provisioning: an asynchronous writer. The switch reads with reader.py.
 
 The file is in WAL mode, so that readers and the one writer never wait for each other. Real numbers are in it only
 sealed; a lookup goes by the keyed hash of (number dialled, caller).
@@ -10,7 +10,7 @@ import sqlite3
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
-from typing import Any, Protocol, Self
+from typing import Any, Self
 
 import aiosqlite
 
@@ -18,8 +18,6 @@ from routing.binding import (
     LONGEST_DAYS,
     Binding,
     BindingRequest,
-    Direction,
-    Mode,
     admit,
     check_reference,
     keys,
@@ -27,132 +25,37 @@ from routing.binding import (
 )
 from routing.errors import BindingError, StoreError
 from routing.numbers import parse_middle
-from routing.plan import MOVES, PREFIX_DIGITS, Block, BlockState, Plan, parse_prefix
-from routing.store.schema import KEY_PROBE, VERSION, misfit, pending
+from routing.plan import MOVES, PREFIX_DIGITS, Block, BlockState, parse_prefix
+from routing.store.reader import (
+    BLOCKS,
+    COLUMNS,
+    TROUBLE,
+    Seal,
+    absolute,
+    binding_of,
+    block_of,
+    check_fit,
+    check_key,
+    trouble,
+)
+from routing.store.schema import KEY_PROBE, VERSION, pending
 
-__all__ = ["LONGEST_PAGE", "BindingError", "Reader", "Seal", "Store", "StoreError"]
+__all__ = ["LONGEST_PAGE", "BindingError", "Seal", "Store", "StoreError"]
 
 # Rows a list may return at once: bounds the memory and the time of one answer.
 LONGEST_PAGE = 1000
 
-# The switch waits for a lock inside its only thread, so hardly at all; WAL readers wait only while a crash is repaired.
-READ_PATIENCE_SECONDS = 0.01
 WRITE_PATIENCE_SECONDS = 5.0
 TURN_SECONDS = 0.02
 
-# Pages the reader keeps, in KiB: the upper levels of the trees of tens of millions of bindings.
-READ_CACHE_KIB = 65_536
-
-# What the library, a damaged row and a wrong key raise; a Seal's error is a ValueError.
-_TROUBLE = (sqlite3.Error, OSError, ValueError, LookupError)
-
-_COLUMNS = (
-    "id, mode, x, y, parties, direction, provider, business_user, scenario, order_id, industrial_id,"
-    " starts_ms, expires_ms, ended_ms, ring_seconds, longest_seconds"
-)
-_FIND = f"SELECT {_COLUMNS} FROM keys JOIN bindings ON number = binding WHERE key = ?"
 _HOLDERS = (
     "SELECT id FROM keys JOIN bindings ON number = binding WHERE key IN (?, ?) AND ended_ms = 0 AND expires_ms > ?"
 )
 _INSERT = (
-    f"INSERT INTO bindings ({_COLUMNS}, real_name, consent, created_ms)"
+    f"INSERT INTO bindings ({COLUMNS}, real_name, consent, created_ms)"
     " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING number"
 )
 _TAKE_KEYS = "INSERT INTO keys VALUES (?, ?), (?, ?) ON CONFLICT (key) DO UPDATE SET binding = excluded.binding"
-_BLOCKS = "SELECT prefix, provider, business_user, state FROM blocks"
-
-_MODES = {mode.value: mode for mode in Mode}
-_DIRECTIONS = {direction.value: direction for direction in Direction}
-
-
-class Seal(Protocol):
-    """Encryption and keyed hashing of real numbers, handed in. Errors are ValueErrors."""
-
-    def seal(self, text: str) -> bytes:
-        """Encrypt a text."""
-        ...
-
-    def open(self, blob: bytes) -> str:
-        """Decrypt what `seal` returned; ValueError when it was damaged or sealed with other keys."""
-        ...
-
-    def hash(self, text: str) -> bytes:
-        """Return a keyed hash: the same text gives the same bytes under the same keys."""
-        ...
-
-
-class Reader:
-    """The switch's view of the store: read-only, synchronous, for one thread.
-
-    Every call sees the newest commit. It raises StoreError while the file is absent, locked, damaged, of another
-    version or sealed with other keys, and works again by itself once the file does.
-    """
-
-    def __init__(self, path: str | os.PathLike[str], seal: Seal) -> None:
-        self._path = _absolute(path)
-        self._open = seal.open
-        self._hash = seal.hash
-        self._connection: sqlite3.Connection | None = None
-        self._cursor: sqlite3.Cursor | None = None
-        self._file: tuple[int, int] | None = None
-        self._connects = 0
-
-    def find(self, dialled: str, caller: str) -> Binding | None:
-        """Return the last binding that held the key (15 digits, E.164), live or not; None when there never was one."""
-        try:
-            cursor = self._cursor or self._connect()
-            row = cursor.execute(_FIND, (self._hash(f"{dialled}|{caller}"),)).fetchone()
-            return None if row is None else _binding(row, self._open)
-        except _TROUBLE as error:
-            raise self._lost(error) from error
-
-    def plan(self) -> Plan:
-        """Return a snapshot of all blocks. Read `changes` first, then this: a later change then shows there."""
-        try:
-            cursor = self._cursor or self._connect()
-            return Plan(_block(row) for row in cursor.execute(_BLOCKS).fetchall())
-        except _TROUBLE as error:
-            raise self._lost(error) from error
-
-    def changes(self) -> int:
-        """Return a number that differs whenever blocks may have changed; notices a file put in the place of another."""
-        try:
-            if self._file is not None and self._file != _identity(self._path):
-                self.close()
-            cursor = self._cursor or self._connect()
-            (counter,) = cursor.execute("SELECT counter FROM change").fetchone()
-        except _TROUBLE as error:
-            raise self._lost(error) from error
-        return self._connects << 40 | int(counter)
-
-    def close(self) -> None:
-        """Give back the file. A later read opens it again."""
-        if self._connection is not None:
-            self._connection.close()
-        self._connection = self._cursor = self._file = None
-
-    def _connect(self) -> sqlite3.Cursor:
-        # Noted before opening: a file swapped in between is then noticed by the next `changes`.
-        self._file = _identity(self._path)
-        self._connection = sqlite3.connect(
-            f"{self._path.as_uri()}?mode=ro", uri=True, isolation_level=None, timeout=READ_PATIENCE_SECONDS
-        )
-        cursor = self._connection.cursor()
-        cursor.execute(f"PRAGMA cache_size = -{READ_CACHE_KIB}")
-        # The version before the mark: the other way round, a file being created would look like another program's.
-        (version,) = cursor.execute("PRAGMA user_version").fetchone()
-        (application,) = cursor.execute("PRAGMA application_id").fetchone()
-        _fits(application, version)
-        if version < VERSION:
-            raise ValueError(f"has schema version {version}, older than {VERSION}; open it for writing once")
-        _sealed_by(self._hash, cursor.execute("SELECT probe FROM keyring").fetchall())
-        self._connects += 1
-        self._cursor = cursor
-        return cursor
-
-    def _lost(self, error: Exception) -> StoreError:
-        self.close()
-        return _trouble(self._path, error)
 
 
 class Store:
@@ -185,7 +88,7 @@ class Store:
 
         `longest_days` bounds how long a binding may last; `token` makes binding ids.
         """
-        where = _absolute(path)
+        where = absolute(path)
         with _telling(where):
             # Proved here, because aiosqlite leaves its thread behind when the file cannot be opened.
             sqlite3.connect(where).close()
@@ -240,8 +143,8 @@ class Store:
         """Return blocks in the order of their prefixes; the next page begins `after` the last prefix of this one."""
         _page(limit)
         async with self._reading():
-            rows = await self._rows(f"{_BLOCKS} WHERE prefix > ? ORDER BY prefix LIMIT ?", (after, limit))
-            return tuple(_block(row) for row in rows)
+            rows = await self._rows(f"{BLOCKS} WHERE prefix > ? ORDER BY prefix LIMIT ?", (after, limit))
+            return tuple(block_of(row) for row in rows)
 
     async def bind(self, request: BindingRequest, now_ms: int) -> Binding:
         """Admit a request, take its keys and return the binding (R1, R3, R5, R13, R16).
@@ -280,10 +183,10 @@ class Store:
                 conditions.append("number < ?")
                 values.append(last[0][0])
             rows = await self._rows(
-                f"SELECT {_COLUMNS} FROM bindings WHERE {' AND '.join(conditions)} ORDER BY number DESC LIMIT ?",
+                f"SELECT {COLUMNS} FROM bindings WHERE {' AND '.join(conditions)} ORDER BY number DESC LIMIT ?",
                 (*values, limit),
             )
-            return tuple(_binding(row, self._seal.open) for row in rows)
+            return tuple(binding_of(row, self._seal.open) for row in rows)
 
     async def binding(self, identifier: str) -> Binding | None:
         """Return a binding by its id, live or not, or None."""
@@ -306,7 +209,7 @@ class Store:
     async def _prepare(self) -> None:
         # An existing file is only looked at, so that opening it does not wait for its writer.
         ((journal,),) = await self._rows("PRAGMA journal_mode")
-        _fits(*await self._header())
+        check_fit(*await self._header())
         if journal != "wal":
             await self._write_ahead()
         # A binding that was confirmed must be there after a power cut.
@@ -314,7 +217,7 @@ class Store:
         await self._rows("PRAGMA foreign_keys = ON")
         if (await self._header())[1] < VERSION:
             await self._migrate()
-        _sealed_by(self._seal.hash, await self._rows("SELECT probe FROM keyring"))
+        check_key(self._seal.hash, await self._rows("SELECT probe FROM keyring"))
 
     async def _write_ahead(self) -> None:
         # SQLite does not wait its turn for this one statement when several create the file at once.
@@ -346,13 +249,13 @@ class Store:
         return application, version
 
     async def _block_row(self, prefix: str) -> Block | None:
-        for row in await self._rows(f"{_BLOCKS} WHERE prefix = ?", (prefix,)):
-            return _block(row)
+        for row in await self._rows(f"{BLOCKS} WHERE prefix = ?", (prefix,)):
+            return block_of(row)
         return None
 
     async def _binding_row(self, identifier: str) -> Binding | None:
-        for row in await self._rows(f"SELECT {_COLUMNS} FROM bindings WHERE id = ?", (identifier,)):
-            return _binding(row, self._seal.open)
+        for row in await self._rows(f"SELECT {COLUMNS} FROM bindings WHERE id = ?", (identifier,)):
+            return binding_of(row, self._seal.open)
         return None
 
     async def _rows(self, sql: str, values: Sequence[str | int | bytes] = ()) -> list[Any]:
@@ -380,12 +283,6 @@ class Store:
                     raise
 
 
-def _binding(row: Any, open_: Callable[[bytes], str]) -> Binding:
-    identifier, mode, x, y, parties, direction, *rest = row
-    a, _, b = open_(parties).partition("|")
-    return Binding(identifier, _MODES[mode], x, y, a, b, _DIRECTIONS[direction], *rest)
-
-
 def _values(binding: Binding, seal: Seal) -> tuple[str | int | bytes, ...]:
     return (
         binding.id,
@@ -407,45 +304,14 @@ def _values(binding: Binding, seal: Seal) -> tuple[str | int | bytes, ...]:
     )
 
 
-def _block(row: Any) -> Block:
-    prefix, provider, business_user, state = row
-    return Block(prefix, provider, business_user, BlockState(state))
-
-
 def _page(limit: int) -> None:
     if not 1 <= limit <= LONGEST_PAGE:
         raise BindingError("limit", "form", f"must be from 1 to {LONGEST_PAGE}")
-
-
-def _absolute(path: str | os.PathLike[str]) -> Path:
-    return Path(os.path.abspath(path))
-
-
-def _identity(path: Path) -> tuple[int, int]:
-    status = path.stat()
-    return status.st_dev, status.st_ino
-
-
-def _fits(application: int, version: int) -> None:
-    reason = misfit(application, version)
-    if reason:
-        raise ValueError(reason)
-
-
-def _sealed_by(hash_: Callable[[str], bytes], probes: list[Any]) -> None:
-    if probes != [(hash_(KEY_PROBE),)]:
-        raise ValueError("was written with other keys; point [keys] file at the keyring it was created with")
-
-
-def _trouble(path: Path, error: Exception) -> StoreError:
-    if isinstance(error, FileNotFoundError):
-        return StoreError(f"binding store {path}: does not exist; the first block added creates it")
-    return StoreError(f"binding store {path}: {error}")
 
 
 @contextmanager
 def _telling(path: Path) -> Iterator[None]:
     try:
         yield
-    except _TROUBLE as error:
-        raise _trouble(path, error) from error
+    except TROUBLE as error:
+        raise trouble(path, error) from error

@@ -20,7 +20,8 @@ from cdr.seal import Seal, format_keyring, new_keyring, parse_keyring
 from routing.binding import BindingRequest
 from routing.decide import Query, Route, decide
 from routing.plan import Block, BlockState
-from routing.store.sqlite import Reader, Store
+from routing.store.reader import Reader
+from routing.store.sqlite import Store
 from routing.trunks import Peer, Trunk
 
 BINDINGS = 10_000

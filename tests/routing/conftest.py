@@ -4,7 +4,8 @@ from pathlib import Path
 import pytest
 
 from cdr.seal import Seal, new_keyring
-from routing.store.sqlite import Reader, Store
+from routing.store.reader import Reader
+from routing.store.sqlite import Store
 from tests.routing.samples import BLOCK
 
 

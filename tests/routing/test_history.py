@@ -15,7 +15,8 @@ from routing.binding import Binding, BindingRequest, Direction
 from routing.decide import Query, Reason, Refusal, Route, decide
 from routing.errors import BindingError
 from routing.plan import Block, BlockState
-from routing.store.sqlite import Reader, Store
+from routing.store.reader import Reader
+from routing.store.sqlite import Store
 from routing.trunks import Trunk
 from tests.routing.samples import NOW
 

@@ -9,13 +9,14 @@ import pytest
 from cdr.seal import Seal
 from routing.errors import StoreError
 from routing.plan import BlockState
-from routing.store.sqlite import _FIND, Reader, Store
+from routing.store.reader import FIND, Reader
+from routing.store.sqlite import Store
 from tests.routing.samples import BLOCK, NOW, PREFIX, STRANGER, A, X, request
 
 
 async def test_a_lookup_is_two_searches_by_primary_key_and_no_scan(store: Store, path: Path) -> None:
     connection = sqlite3.connect(path)
-    steps = [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {_FIND}", (b"",))]
+    steps = [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {FIND}", (b"",))]
     connection.close()
     assert steps == ["SEARCH keys USING PRIMARY KEY (key=?)", "SEARCH bindings USING INTEGER PRIMARY KEY (rowid=?)"]
 

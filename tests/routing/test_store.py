@@ -13,8 +13,9 @@ from cdr.seal import Seal, new_keyring
 from routing.binding import DAY_MS, Direction
 from routing.errors import BindingError, StoreError
 from routing.plan import Block, BlockState
+from routing.store.reader import Reader
 from routing.store.schema import VERSION
-from routing.store.sqlite import LONGEST_PAGE, Reader, Store
+from routing.store.sqlite import LONGEST_PAGE, Store
 from tests.routing.samples import BINDING, BLOCK, HOUR, NOW, PREFIX, STRANGER, A, B, X, request
 
 ANOTHER = "+8613900139000"
