@@ -11,7 +11,6 @@ A nonce is eight random bytes, drawn when a `Seal` is made, and a 32-bit counter
 import hashlib
 import itertools
 import os
-import weakref
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -26,6 +25,7 @@ _PREFIX_BYTES = 8
 _NONCE_BYTES = 12
 _TAG_BYTES = 16
 _HEAD_BYTES = 1 + _NONCE_BYTES
+_LAST_NUMBER = (1 << 32) - 1  # four bytes of the nonce count
 # A header value may hold any bytes a peer sends; the switch reads them as text with surrogates, and they must survive.
 _ERRORS = "surrogatepass"
 
@@ -107,21 +107,20 @@ class Seal:
         self._hash = hashlib.blake2b(key=_derive(keyring.keys[0].secret, b"hash"), digest_size=HASH_BYTES)
         self._random = random
         self.renew()
-        _seals.add(self)
 
     def renew(self) -> None:
         """Draw a new nonce prefix and start counting again; happens by itself when needed."""
         # One attribute: a thread must never pair an old prefix with a new counter.
-        self._source = (self._random(_PREFIX_BYTES), itertools.count().__next__)
+        self._source = (self._random(_PREFIX_BYTES), itertools.count().__next__, _forks)
 
     def seal(self, text: str, context: str = "") -> bytes:
         """Encrypt `text`. `context` (such as the record's id) is not stored, but must be the same to open the blob."""
-        prefix, count = self._source
-        try:
-            nonce = prefix + count().to_bytes(4, "big")
-        except OverflowError:
+        prefix, count, forks = self._source
+        number = count()
+        if forks != _forks or number > _LAST_NUMBER:
             self.renew()
             return self.seal(text, context)
+        nonce = prefix + number.to_bytes(4, "big")
         return self._id + nonce + self._encrypt(nonce, text.encode("utf-8", _ERRORS), context.encode("utf-8", _ERRORS))
 
     def open(self, blob: bytes, context: str = "") -> str:
@@ -144,13 +143,13 @@ class Seal:
         return digest.digest()
 
 
-_seals: "weakref.WeakSet[Seal]" = weakref.WeakSet()
-
-
-def _renew_all() -> None:
-    for seal in list(_seals):
-        seal.renew()
-
-
 # A forked child that counted on from the parent's prefix would repeat its nonces.
-os.register_at_fork(after_in_child=_renew_all)
+_forks = 0
+
+
+def _forked() -> None:
+    global _forks
+    _forks += 1
+
+
+os.register_at_fork(after_in_child=_forked)

@@ -86,7 +86,7 @@ def test_no_nonce_comes_twice_over_seals_and_threads() -> None:
 
 def test_a_used_up_counter_begins_again_behind_a_new_prefix(seal: Seal) -> None:
     first = nonces(seal, 1)[0]
-    seal._source = (seal._source[0], itertools.count(2**32 - 1).__next__)
+    seal._source = (seal._source[0], itertools.count(2**32 - 1).__next__, seal._source[2])
     last, next_one = nonces(seal, 2)
     assert last[:8] == first[:8]
     assert last[8:] == b"\xff\xff\xff\xff"
