@@ -47,6 +47,17 @@ $(READY): requirements.lock pyproject.toml
 sip-tester:
 	$(call package,command -v sipp,sip-tester,the SIP endpoints of demo and tests)
 
+# Debian starts Kamailio's own service where it can; the tests start theirs on addresses of their own beside it.
+.PHONY: far-ends
+far-ends:
+	$(call package,command -v kamailio,kamailio,a carrier's proxy in tests)
+	$(call package,ls /usr/lib/*/kamailio/modules/tls.so,kamailio-tls-modules,TLS of that proxy)
+	$(call package,command -v baresip,baresip-core,a telephone in tests)
+
+.PHONY: sipvicious
+sipvicious:
+	$(call package,command -v svmap,sipvicious,the scanners that the tests send against the switch)
+
 .PHONY: demo
 demo: setup sip-tester ## set up, then a masked call in both directions: what each party saw, and the records
 	@$(BIN)/x700 demo
@@ -69,7 +80,7 @@ run: setup ## switch and recorder in the foreground with configs/x700.toml, data
 	@X700_DATA_DIR=$(DATA) X700_LOG_FORMAT=$${X700_LOG_FORMAT:-console} exec $(BIN)/x700 run --config configs/x700.toml
 
 .PHONY: test
-test: slow sip-tester ## every test, the SIPp scenarios among them, with branch coverage
+test: slow sip-tester far-ends sipvicious ## every test, the SIPp scenarios among them, with branch coverage
 	@$(BIN)/python -m pytest --cov --cov-report=term
 
 .PHONY: check
@@ -82,6 +93,15 @@ check: setup ## format, lint, types
 .PHONY: sipp
 sipp: setup sip-tester ## the SIPp scenarios against a fresh switch; SCENARIO="busy no_answer" runs some
 	@$(BIN)/python sipp-scenarios/run.py $(SCENARIO)
+
+.PHONY: interop
+interop: slow far-ends ## Kamailio, pjsua2 and baresip against the switch, over every transport; refreshes the README
+	@$(BIN)/python -m pytest tests/interop --all-far-ends --ignore tests/interop/test_results.py
+	@$(BIN)/python -m tests.interop.results
+
+.PHONY: soak
+soak: setup ## 2000 calls held for ten minutes, with churn and loss; SOAK_SECONDS=60 is a short form with fewer calls
+	@$(BIN)/python -m tests.soak $(if $(SOAK_SECONDS),--seconds $(SOAK_SECONDS))
 
 .PHONY: bench
 bench: fast sip-tester ## calls per second, CPU per call, set-up delay, memory per call

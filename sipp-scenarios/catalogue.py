@@ -18,6 +18,38 @@ class Bound(Enum):
     BARRED = "a live binding of the other direction only"
 
 
+class Way(Enum):
+    """How a side speaks: transport and IP version."""
+
+    UDP = ("udp", 4)
+    TCP = ("tcp", 4)
+    UDP_V6 = ("udp", 6)
+    TCP_V6 = ("tcp", 6)
+
+    @property
+    def transport(self) -> str:
+        """udp or tcp."""
+        return str(self.value[0])
+
+    @property
+    def ipv6(self) -> bool:
+        """Whether it is over IPv6."""
+        return int(self.value[1]) == 6
+
+
+class Digest(Enum):
+    """Who has to prove itself by digest authentication (RFC 3261 section 22)."""
+
+    NONE = "nobody"
+    CALLER = "the caller's trunk, to the switch"
+    CALLEE = "the switch, to the callee's trunk"
+
+
+# user name (each line of the rig adds its own number to the caller's) and password on either side
+CALLER_PASSWORD = ("gw-1", "open sesame")
+CALLEE_PASSWORD = ("x700-at-far-end", "let us in")
+
+
 DIRECTIONS: Mapping[Bound, Direction] = {Bound.BARRED: Direction.B_TO_A}
 
 # Settings of [sip] and [routing] that differ from the defaults. With T1 = 100 ms a transaction is gone after 6.4 s
@@ -27,6 +59,7 @@ PROFILES: Mapping[str, Mapping[str, float]] = {
     "usual": TIMERS | {"no_reply_seconds": 4.0, "ring_seconds": 30.0, "longest_call_seconds": 60.0},
     "hasty": TIMERS
     | {"no_reply_seconds": 2.0, "no_progress_seconds": 5.0, "ring_seconds": 2.0, "longest_call_seconds": 3.0},
+    "brief": TIMERS | {"session_expires_seconds": 6, "min_se_seconds": 2},
 }
 
 
@@ -56,7 +89,9 @@ class Scenario:
     """One behaviour. `caller` is the file of the caller without uac_ and .xml; `callees` are the routes in order.
 
     `number` and `identity` go before the middle number dialled and the caller's number that the runner deals out.
-    `hold_ms` is -d of the caller. `record` is None when no record may exist; `seconds` bounds the run.
+    `hold_ms` is -d of the caller. `digest` says who has to prove itself. `record` is None when no record may exist;
+    `seconds` bounds the run. `ways` are those of the caller and of all callees; one of them at most may be of IPv6,
+    whose only loopback address would be both sides' otherwise.
     """
 
     name: str
@@ -70,11 +105,20 @@ class Scenario:
     number: str = ""
     identity: str = ""
     seconds: int = 15
+    digest: Digest = Digest.NONE
+    ways: tuple[Way, Way] = (Way.UDP, Way.UDP)
 
 
 ANSWERED = Expected("answered", 200, "caller", 16)
 HUNG_UP = Expected("answered", 200, "callee", 16)
 CANCELLED = Expected("cancelled", 487, "caller")
+TRANSPORTS: Mapping[str, tuple[Way, Way]] = {
+    "tcp": (Way.TCP, Way.TCP),
+    "tcp_to_udp": (Way.TCP, Way.UDP),
+    "udp_to_tcp": (Way.UDP, Way.TCP),
+    "ipv6_to_ipv4": (Way.UDP_V6, Way.UDP),
+    "tcp_to_ipv6": (Way.TCP, Way.TCP_V6),
+}
 NO_RETRANSMISSION_FILTER = ("-nr",)
 
 
@@ -150,13 +194,54 @@ SCENARIOS: tuple[Scenario, ...] = (
     _call("delayed_offer"),
     _call("longest_call", Expected("answered", 200, "switch", None, "longest_call"), "hasty"),
     _call("info_dtmf"),
+    *(
+        Scenario(f"{name}_{file}", Phone(file), (Phone(file),), record, ways=ways)
+        for name, ways in TRANSPORTS.items()
+        for file, record in (
+            ("answered", ANSWERED),
+            ("callee_hangs_up", HUNG_UP),
+            ("caller_holds", ANSWERED),
+            ("cancel_ringing", CANCELLED),
+        )
+    ),
     _call("forked_ringing"),
     _call("forked_answer", hold_ms=1000),
+    _call("prack"),
+    Scenario("prack_callee_only", Phone("early_media"), (Phone("prack"),), ANSWERED),
+    Scenario("prack_caller_only", Phone("prack"), (Phone("early_media"),), ANSWERED),
+    _call("prack_delayed_offer"),
+    _call("prack_update"),
+    _call("prack_forked"),
     _call("bye_before_ack"),
     _call("glare"),
     _call("hold_refused"),
     _call("refer_refused"),
     _call("info_refused"),
+    Scenario(
+        "digest_caller",
+        Phone("digest_caller", options=("-ap", CALLER_PASSWORD[1])),
+        (Phone("long_hold"),),
+        ANSWERED,
+        digest=Digest.CALLER,
+    ),
+    Scenario(
+        "digest_wrong",
+        Phone("digest_wrong", options=("-ap", "a guess")),
+        (),
+        None,
+        digest=Digest.CALLER,
+    ),
+    Scenario("digest_callee", Phone("long_hold"), (Phone("digest_callee"),), ANSWERED, digest=Digest.CALLEE),
+    _call("session_refreshed", profile="brief", hold_ms=1000),
+    _call("session_refreshes", profile="brief", hold_ms=1000),
+    _call("session_expired", Expected("answered", 200, "switch", 102, "session_expired"), "brief"),
+    Scenario(
+        "interval_too_small",
+        Phone("interval_too_small"),
+        (),
+        Expected("refused", 422, "switch", 127, "session_interval", routes=0),
+        profile="brief",
+    ),
     Scenario("options", Phone("options"), (), None),
     _fails(404, 404, "rejected", 1),
     _fails(480, 480, "rejected", 18),

@@ -7,6 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
+from routing.trunks import Peer
+
 SHOWN_LINES = 60
 SOCKET_SECONDS = 5.0
 
@@ -27,13 +29,14 @@ class Sipp:
                 command + files, cwd=directory, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT
             )
 
-    def await_socket(self, address: str, port: int) -> None:
+    def await_socket(self, transport: str, place: Peer) -> None:
         """Return once SIPp receives, or has ended."""
-        host = int.from_bytes(socket.inet_aton(address), "little")
-        row = f" {host:08X}:{port:04X} "
-        until(
-            lambda: row in Path("/proc/net/udp").read_text() or self._process.poll() is not None, bool, SOCKET_SECONDS
-        )
+        six = ":" in place.host
+        raw = socket.inet_pton(socket.AF_INET6 if six else socket.AF_INET, place.host)
+        words = (int.from_bytes(raw[start : start + 4], "little") for start in range(0, len(raw), 4))
+        row = f" {''.join(f'{word:08X}' for word in words)}:{place.port:04X} "
+        table = Path(f"/proc/net/{transport}{'6' if six else ''}")
+        until(lambda: row in table.read_text() or self._process.poll() is not None, bool, SOCKET_SECONDS)
 
     def wait(self, deadline: float) -> int | None:
         """The exit code, or None when it had not ended by the deadline (of the monotonic clock)."""

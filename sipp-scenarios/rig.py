@@ -22,7 +22,18 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from catalogue import DIRECTIONS, PROFILES, Bound, Expected, Phone, Scenario
+from catalogue import (
+    CALLEE_PASSWORD,
+    CALLER_PASSWORD,
+    DIRECTIONS,
+    PROFILES,
+    Bound,
+    Digest,
+    Expected,
+    Phone,
+    Scenario,
+    Way,
+)
 from phones import Sipp, tail, until
 
 from b2bua.app.control import ask
@@ -32,11 +43,14 @@ from cdr.store.sqlite import RecordStore
 from routing.binding import BindingRequest, Direction
 from routing.plan import Block, BlockState
 from routing.store.sqlite import Store
+from routing.trunks import Peer, format_peer
 
 HERE = Path(__file__).resolve().parent
 BLOCK = "70012345678"
 OWNER = ("provider-1", "shop-1")
 SIP_PORT, OPS_PORT, CALLER_PORT, CALLEE_PORT = 5060, 9700, 5080, 5090
+# Each rig has a range of ports on ::1, for its lines and, last, for the switch.
+FIRST_PORT_V6, PORTS_V6 = 10_000, 200
 DAY_MS = 86_400_000
 START_SECONDS = 20.0
 STOP_SECONDS = 20.0
@@ -109,6 +123,9 @@ class Rig:
         keys.touch(mode=0o600)
         keys.write_text(format_keyring(self._keyring))
         self._config.write_text(self._settings())
+        passwords = self._data / "passwords"
+        passwords.touch(mode=0o600)
+        passwords.write_text("".join(line for scenario in self._scenarios for line in self._passwords(scenario)))
         asyncio.run(self._provide())
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(
@@ -153,17 +170,51 @@ listen = "{self._address()}:{OPS_PORT}"
 control_socket = "control.sock"
 [log]
 level = "debug"
-{trunks}"""
+{self._listeners()}{trunks}"""
 
     def _address(self) -> str:
         return f"127.{self._network}.0.1"
 
+    def _listeners(self) -> str:
+        return "".join(
+            f'[[listener]]\nname = "{name}"\ntransport = "{way.transport}"\n'
+            f'listen = "{format_peer(self._entrance(way))}"\n'
+            for name, way in (("tcp", Way.TCP), ("udp-v6", Way.UDP_V6), ("tcp-v6", Way.TCP_V6))
+        )
+
+    def _entrance(self, way: Way) -> Peer:
+        """Where the switch takes what comes this way. IPv6 has one loopback address, so ports tell rigs and lines
+        apart there."""
+        return Peer("::1", self._port_v6(PORTS_V6 - 1)) if way.ipv6 else Peer(self._address(), SIP_PORT)
+
+    def _port_v6(self, number: int) -> int:
+        return FIRST_PORT_V6 + PORTS_V6 * self._network + number
+
+    def _place(self, scenario: Scenario, line: Line, side: int) -> Peer:
+        """The signalling address of a phone."""
+        if scenario.ways[min(side, 2) - 1].ipv6:
+            return Peer("::1", self._port_v6(line.index))
+        return Peer(line.address(side), CALLER_PORT if side == 1 else CALLEE_PORT)
+
     def _trunks(self, scenario: Scenario) -> Iterator[str]:
         line = self._lines[scenario.name]
-        yield _trunk(f"caller-{line.index}", f"{line.address(1)}:{CALLER_PORT}", "", 10)
+        user = CALLER_PASSWORD[0]
+        asked = f'digest_realm = "x700"\ndigest_users = ["{user}-{line.index}"]\ndigest_algorithms = ["MD5"]\n'
+        asked = asked if scenario.digest is Digest.CALLER else ""
+        name = f'username = "{CALLEE_PASSWORD[0]}"\n' if scenario.digest is Digest.CALLEE else ""
+        here, there = (f'transport = "{way.transport}"\n' for way in scenario.ways)
+        caller = format_peer(self._place(scenario, line, 1))
+        yield _trunk(f"caller-{line.index}", caller, "", 10) + here + asked
         for route in range(max(1, len(scenario.callees))):
-            peer = f"{line.address(2 + route)}:{CALLEE_PORT}"
-            yield _trunk(f"callee-{line.index}-{route + 1}", peer, f'"{line.callee}"', 10 + route)
+            peer = format_peer(self._place(scenario, line, 2 + route))
+            yield _trunk(f"callee-{line.index}-{route + 1}", peer, f'"{line.callee}"', 10 + route) + there + name
+
+    def _passwords(self, scenario: Scenario) -> Iterator[str]:
+        index = self._lines[scenario.name].index
+        if scenario.digest is Digest.CALLER:
+            yield f"caller-{index} {CALLER_PASSWORD[0]}-{index} password {CALLER_PASSWORD[1]}\n"
+        elif scenario.digest is Digest.CALLEE:
+            yield f"callee-{index}-1 {CALLEE_PASSWORD[0]} password {CALLEE_PASSWORD[1]}\n"
 
     async def _provide(self) -> None:
         now = int(time.time() * 1000)
@@ -227,7 +278,7 @@ level = "debug"
                     self._callee(scenario, line, phone, route), self.directory, f"{scenario.name}.uas{route + 1}"
                 )
                 stack.callback(callee.stop)
-                callee.await_socket(line.address(2 + route), CALLEE_PORT)
+                callee.await_socket(scenario.ways[1].transport, self._place(scenario, line, 2 + route))
                 callees.append(callee)
             caller = Sipp(self._caller(scenario, line), self.directory, f"{scenario.name}.uac")
             stack.callback(caller.stop)
@@ -243,26 +294,31 @@ level = "debug"
         result.seconds = time.monotonic() - began
         return result
 
-    def _sipp(self, scenario: Scenario, phone: Phone, line: Line, side: int, port: int, other: str) -> list[str]:
-        address = line.address(side)
+    def _sipp(self, scenario: Scenario, phone: Phone, line: Line, side: int, other: str) -> list[str]:
+        place = self._place(scenario, line, side)
+        transport = "t1" if scenario.ways[min(side, 2) - 1].transport == "tcp" else "u1"
+        other_side = 1 if other == "caller" else 1 + max(1, len(scenario.callees))
         options = [
-            "-i", address, "-ci", address, "-mi", "127.0.0.1", "-p", str(port), "-bind_local", "-nostdin",
+            "-i", place.host, "-ci", line.address(side), "-mi", "127.0.0.1", "-p", str(place.port), "-bind_local",
+            "-t", transport, "-nostdin",
             "-m", str(scenario.calls), "-r", "20", "-timer_resol", "5",
             "-timeout", f"{scenario.seconds}s", "-timeout_error", *phone.options,
             "-s", scenario.number or line.number,
             "-key", "caller", line.caller, "-key", "callee", line.callee,
-            "-key", f"{other}_address", line.address(1 if other == "caller" else 1 + max(1, len(scenario.callees))),
+            "-key", f"{other}_address", self._place(scenario, line, other_side).host,
         ]  # fmt: skip
         return options + [word for key, value in phone.keys for word in ("-key", key, value)]
 
     def _caller(self, scenario: Scenario, line: Line) -> list[str]:
-        options = self._sipp(scenario, scenario.caller, line, 1, CALLER_PORT, "callee")
-        target = f"{self._address()}:{SIP_PORT}"
+        options = self._sipp(scenario, scenario.caller, line, 1, "callee")
+        target = format_peer(self._entrance(scenario.ways[0]))
         names = ["-cid_str", f"{scenario.name}-%u-%p", "-d", str(scenario.hold_ms)]
+        if scenario.digest is Digest.CALLER:
+            names += ["-au", f"{CALLER_PASSWORD[0]}-{line.index}", "-auth_uri", f"{line.number}@{target}"]
         return ["sipp", target, "-sf", str(HERE / f"uac_{scenario.caller.file}.xml"), *names, *options]
 
     def _callee(self, scenario: Scenario, line: Line, phone: Phone, route: int) -> list[str]:
-        options = self._sipp(scenario, phone, line, 2 + route, CALLEE_PORT, "caller")
+        options = self._sipp(scenario, phone, line, 2 + route, "caller")
         return ["sipp", "-sf", str(HERE / f"uas_{phone.file}.xml"), *options]
 
     # ------------------------------------------------------------------ what it leaves behind
@@ -343,7 +399,8 @@ level = "debug"
 
 
 def _trunk(name: str, peer: str, prefixes: str, priority: int) -> str:
-    return f'[[trunk]]\nname = "{name}"\npeers = ["{peer}"]\nprefixes = [{prefixes}]\npriority = {priority}\n'
+    routes = f"prefixes = [{prefixes}]\npriority = {priority}\nprobe_seconds = 0\n"
+    return f'[[trunk]]\nname = "{name}"\npeers = ["{peer}"]\n{routes}'
 
 
 def _claim_network() -> tuple[int, socket.socket]:

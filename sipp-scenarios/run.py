@@ -33,7 +33,7 @@ def main(arguments: Sequence[str]) -> int:
         _say("sipp is not installed; on Debian: apt install sip-tester")
         return 2
     chosen = [scenario for scenario in SCENARIOS if not options.names or scenario.name in options.names]
-    _say(f"{'NAME':<22}{'VERDICT':<10}{'SECONDS':>7}  RECORD")
+    _say(f"{'NAME':<30}{'VERDICT':<10}{'SECONDS':>7}  RECORD")
     try:
         failed = sum(
             _run_profile(profile, chosen, options.keep) for profile in dict.fromkeys(s.profile for s in chosen)
@@ -77,7 +77,7 @@ def _report(result: Result) -> None:
     records = sorted({f"{r.outcome} {r.status}/{r.q850} by {r.ended_by} {r.reason}".strip() for r in result.records})
     shown = f"{len(result.records)} x " if len(result.records) > 1 else ""
     verdict = "FAILED" if result.problems else "passed"
-    _say(f"{result.name:<22}{verdict:<10}{result.seconds:>7.1f}  {shown}{', '.join(records) or 'none'}")
+    _say(f"{result.name:<30}{verdict:<10}{result.seconds:>7.1f}  {shown}{', '.join(records) or 'none'}")
     for problem in result.problems:
         _say(f"    {problem}")
     if result.problems:

@@ -43,7 +43,8 @@ LAWS: dict[str, Law] = {
         (
             "b2bua.call", "b2bua.sip",
             # values, and pure functions on them
-            "cdr.record", "routing.binding", "routing.decide", "routing.numbers", "routing.trunks",
+            "cdr.record", "routing.binding", "routing.decide", "routing.numbers", "routing.targets",
+            "routing.trunks",
         )
     ),
     "routing": Law(("routing",)),

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from routing.trunks import Peer
+
 ROOT = Path(__file__).resolve().parent.parent / "sipp-scenarios"
 sys.path.insert(0, str(ROOT))
 
@@ -89,7 +91,7 @@ def test_without_a_switch_between_them_both_phones_notice_that_real_numbers_cros
     call = ["sipp", "127.0.0.1:25071", "-sf", str(ROOT / "uac_caller_hangs_up.xml"), "-p", "25072", *common]
     callee = Sipp(answer, tmp_path, "callee")
     try:
-        callee.await_socket("127.0.0.1", 25071)
+        callee.await_socket("udp", Peer("127.0.0.1", 25071))
         caller = Sipp(call, tmp_path, "caller")
         deadline = time.monotonic() + 15
         assert (caller.wait(deadline), callee.wait(deadline)) == (1, 1)

@@ -14,6 +14,7 @@ from math import inf
 from typing import Protocol
 
 from b2bua.call.switch import Now, Switch
+from b2bua.call.trunk_state import Change
 from b2bua.sip.errors import ParseError
 from b2bua.sip.message import Message
 from b2bua.sip.parser import parse
@@ -238,7 +239,9 @@ class SwitchNode:
         self.held = False
         self.waiting: list[Query] = []
         self.records: list[record.Event] = []
+        self.disk: Callable[[Sequence[record.Event]], bool] = lambda records: True  # whether it takes them
         self.notices: list[tuple[str, str]] = []
+        self.changes: list[Change] = []
         network.attach(SWITCH, self)
         network.written = lambda: len(self.records)
 
@@ -280,11 +283,16 @@ class SwitchNode:
                     self.network.later(self.delay, partial(self._answer, query))
                 else:
                     self.switch.decided(query, self.decide(query), self.now)
-        self.records += self.switch.records()
+        records = self.switch.records()
+        if records and not self.disk(records):
+            self.switch.unwritten(records, self.now)
+            records = records + self.switch.records()
+        self.records += records
         for wire, flow in self.switch.outgoing():
             self.network.send(SWITCH, flow.peer, wire)
         self.notices += self.switch.notices
         self.switch.notices.clear()
+        self.changes += self.switch.changes()
 
     def _answer(self, query: Query) -> None:
         self.switch.decided(query, self.decide(query), self.now)

@@ -1,6 +1,7 @@
 """The command `x700`. Each noun has a file of its own; here stand the commands without one."""
 
 import os
+import signal
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -9,7 +10,7 @@ import structlog
 import typer
 from typer.main import get_command
 
-from b2bua.app import cli_bind, cli_block, cli_calls, cli_cdr, compiled, logs
+from b2bua.app import cli_bind, cli_block, cli_calls, cli_cdr, cli_reload, cli_trunks, compiled, logs
 from b2bua.app.cli_common import (
     DEFAULT_CONFIG,
     EXIT_CODES,
@@ -47,19 +48,33 @@ app.add_typer(cli_block.app, name="block")
 app.add_typer(cli_bind.app, name="bind")
 app.add_typer(cli_cdr.app, name="cdr")
 app.add_typer(cli_calls.app, name="calls")
+app.command("trunks")(cli_trunks.trunks)
+app.command("reload")(cli_reload.reload)
 
 
 @app.command("run")
 def run(config: Config = DEFAULT_CONFIG) -> None:
     """Run the switch and the recorder, and start again whichever dies. The first Ctrl-C drains, the second forces."""
     settings = _starting(config)
+
+    def renew() -> tuple[Program, ...]:
+        try:
+            changed = settings_of(config)
+        except ConfigError:
+            return ()  # the switch says what is wrong, and goes on as it is
+        logs.configure(changed.log.level, changed.log.format)
+        return _programs(config, changed)
+
+    raise typer.Exit(supervise(_programs(config, settings), structlog.get_logger("supervisor"), renew))
+
+
+def _programs(config: Path, settings: Settings) -> tuple[Program, ...]:
     command = (sys.executable, "-m", "b2bua.app.cli")
     options = ("--config", str(config))
-    programs = (
+    return (
         Program("switch", (*command, "switch", *options), settings.sip.drain_seconds + DRAIN_MARGIN),
         Program("recorder", (*command, "recorder", *options), RECORDER_SECONDS),
     )
-    raise typer.Exit(supervise(programs, structlog.get_logger("supervisor")))
 
 
 @app.command("switch")
@@ -68,7 +83,7 @@ def switch(config: Config = DEFAULT_CONFIG) -> None:
     settings = _starting(config)
     from b2bua.app.daemon import run_switch
 
-    raise typer.Exit(run_switch(settings))
+    raise typer.Exit(run_switch(settings, lambda: settings_of(config)))
 
 
 @app.command("recorder")
@@ -77,10 +92,12 @@ def recorder(config: Config = DEFAULT_CONFIG) -> None:
     settings = _starting(config)
     from b2bua.app.recorder import run_recorder
 
-    raise typer.Exit(run_recorder(settings))
+    raise typer.Exit(run_recorder(settings, lambda: settings_of(config)))
 
 
 def _starting(config: Path) -> Settings:
+    # from here until somebody listens a reload waits: what it is about may have been read already
+    signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGHUP,))
     settings = settings_of(config)
     logs.configure(settings.log.level, settings.log.format)
     make_directories(settings)
@@ -105,7 +122,7 @@ def check_config(
             show_json({"ok": False, "problems": error.problems})
         raise
     if as_json:
-        show_json({"ok": True, "settings": settings.model_dump(mode="json", exclude={"keyring"})})
+        show_json({"ok": True, "settings": settings.model_dump(mode="json", exclude={"keyring", "passwords"})})
         return
     complain(f"{config}: right")
     trunks = ", ".join(f"{trunk.name} ({', '.join(map(format_peer, trunk.peers))})" for trunk in settings.trunks)
@@ -113,7 +130,12 @@ def check_config(
         {
             "node": settings.node.name,
             "data": str(settings.node.data_dir),
-            "SIP": format_peer(settings.sip.listen),
+            "SIP": ", ".join(
+                [
+                    f"udp {format_peer(settings.sip.listen)}",
+                    *(f"{listener.transport} {format_peer(listener.listen)}" for listener in settings.listener),
+                ]
+            ),
             "advertised": format_advertise(settings.sip.advertise),
             "operations": format_peer(settings.ops.listen),
             "trunks": trunks,

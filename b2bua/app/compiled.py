@@ -14,7 +14,7 @@ from pathlib import Path
 __all__ = ["build", "clean", "stale"]
 
 ROOT = Path(__file__).parents[2]
-# everything a call passes through that is plain typed code; structs of msgspec and classes with weak references are not
+# everything a call passes through that is plain typed code; structs of msgspec are not
 PACKAGES = ("b2bua/sip", "b2bua/call")
 MODULES = (
     "b2bua/app/fairness.py",
@@ -22,12 +22,14 @@ MODULES = (
     "b2bua/app/tokens.py",
     "b2bua/app/udp.py",
     "cdr/journal.py",
+    "cdr/seal.py",
     "cdr/store/segments.py",
     "routing/binding.py",
     "routing/decide.py",
     "routing/errors.py",
     "routing/numbers.py",
     "routing/plan.py",
+    "routing/targets.py",
     "routing/store/reader.py",
     "routing/trunks.py",
 )

@@ -10,8 +10,11 @@ from typing import NamedTuple
 from pydantic import SecretStr, ValidationError
 
 from b2bua.app.config_errors import ConfigError, findings, format_problem, unknown_key
-from b2bua.app.config_models import SECTIONS, Section, Settings, Sip, TrunkSettings
+from b2bua.app.config_listeners import check_listeners
+from b2bua.app.config_models import SECTIONS, ListenerSettings, Section, Settings, Sip, TrunkSettings
+from b2bua.app.config_passwords import PasswordsError, parse_passwords
 from cdr.seal import KeyringError, parse_keyring
+from routing.targets import uri_host
 from routing.trunks import format_peer
 
 __all__ = ["KEY_VARIABLE", "OVERRIDES", "ConfigError", "Setting", "Settings", "load", "settings_table"]
@@ -28,8 +31,10 @@ class Override(NamedTuple):
     key: str
 
 
-# What differs from machine to machine. Secrets never stand in the file: X700_KEY is the text of the keyring.
+# What differs from machine to machine. Secrets never stand in the file: X700_KEY is the text of the keyring,
+# X700_PASSWORDS that of the passwords.
 KEY_VARIABLE = "X700_KEY"
+PASSWORDS_VARIABLE = "X700_PASSWORDS"
 OVERRIDES = (
     Override("X700_NODE_NAME", "node", "name"),
     Override("X700_DATA_DIR", "node", "data_dir"),
@@ -80,22 +85,31 @@ class _Loader:
         raw = self._override(self._read())
         for key in raw.keys() - SECTIONS.keys():
             self._wrong("", key, raw[key], unknown_key(key, "the file", tuple(SECTIONS), {}))
-        sections = {name: self._section(name, name, raw[name]) for name in SECTIONS if name in raw and name != "trunk"}
+        single = [name for name in SECTIONS if name in raw and name not in ("listener", "trunk")]
+        sections = {name: self._section(name, name, raw[name]) for name in single}
+        listeners = self._listeners(raw.get("listener", []))
         trunks = self._trunks(raw.get("trunk"))
         wrong = {name for name, section in sections.items() if section is None}
         # what is right is checked together even where something else is wrong: a second round of mistakes is a nuisance
         settings = Settings.model_validate(
-            {**{name: sections[name] for name in sections.keys() - wrong}, "trunk": trunks}
+            {**{name: sections[name] for name in sections.keys() - wrong}, "listener": listeners, "trunk": trunks}
         )
         if "sip" not in wrong:
             self._check_sip(settings.sip)
         if not wrong & {"node", "ops"}:
             self._check_paths(settings)
         self._check_sources(settings)
-        keyring = "" if wrong & {"node", "keys"} else self._keyring(settings.keys.file)
+        if not wrong & {"node", "sip"}:
+            for finding in check_listeners(settings):
+                self._wrong(*finding)
+        self._check_digest(settings)
+        keyring = passwords = ""
+        if not wrong & {"node", "keys"}:
+            keyring = self._keyring(settings.keys.file)
+            passwords = self._passwords(settings)
         if self._problems:
             raise ConfigError(self._problems)
-        return settings.model_copy(update={"keyring": SecretStr(keyring)})
+        return settings.model_copy(update={"keyring": SecretStr(keyring), "passwords": SecretStr(passwords)})
 
     def _wrong(self, section: str, key: str, value: object, text: str) -> None:
         variable = self._overridden.get((section, key))
@@ -132,23 +146,34 @@ class _Loader:
                 self._wrong(shown, key, value, text)
         return None
 
+    def _listeners(self, raw: object) -> list[ListenerSettings]:
+        """The listeners that are right by themselves."""
+        if not isinstance(raw, list):
+            self._wrong("", "listener", raw, "must be a list of tables; write [[listener]] above each")
+            return []
+        return [table for table in self._tables("listener", raw) if isinstance(table, ListenerSettings)]
+
     def _trunks(self, raw: object) -> list[TrunkSettings]:
         """The trunks that are right by themselves."""
         if not raw or not isinstance(raw, list):
             self._wrong("", "trunk", raw, "no call can come in or go out; write at least one [[trunk]] table")
             return []
-        trunks = []
+        return [table for table in self._tables("trunk", raw) if isinstance(table, TrunkSettings)]
+
+    def _tables(self, section: str, raw: list[object]) -> Iterator[Section | None]:
+        """The tables of a list, each named in what is said of it."""
         for number, table in enumerate(raw, start=1):
             name = table.get("name") if isinstance(table, dict) else None
             shown = name if isinstance(name, str) and name and name.isprintable() else number
-            trunk = self._section("trunk", f"trunk[{shown}]", table)
-            if isinstance(trunk, TrunkSettings):
-                trunks.append(trunk)
-        return trunks
+            yield self._section(section, f"{section}[{shown}]", table)
 
     def _check_sip(self, sip: Sip) -> None:
         if sip.t1_ms > sip.t2_ms:
             self._wrong("sip", "t2_ms", sip.t2_ms, f"is less than t1_ms; write {sip.t1_ms} or more")
+        if 0 < sip.session_expires_seconds < sip.min_se_seconds:
+            fix = f"write {sip.min_se_seconds} or more, or 0 for no timers"
+            value = sip.session_expires_seconds
+            self._wrong("sip", "session_expires_seconds", value, f"is less than min_se_seconds; {fix}")
         if ip_address(sip.listen.host).is_unspecified and sip.advertise is None:
             fix = "write the address and port by which the carriers reach this node"
             self._wrong("sip", "advertise", "", f"cannot be taken from the wildcard address in listen; {fix}")
@@ -164,6 +189,7 @@ class _Loader:
         own = {settings.sip.listen, settings.sip.advertise}
         names: set[str] = set()
         owners: dict[str, str] = {}
+        digest = {trunk.name for trunk in settings.trunk if trunk.digest_realm}
         for trunk in settings.trunk:
             shown = f"trunk[{trunk.name}]"
             if trunk.name in names:
@@ -171,14 +197,71 @@ class _Loader:
             names.add(trunk.name)
             for peer in set(trunk.peers) & own:
                 self._wrong(shown, "peers", format_peer(peer), "is this node's own address; write the carrier's")
-            peers = [("peers", format_peer(peer)) for peer in trunk.peers]
+            peers = [("peers", uri_host(peer)) for peer in trunk.peers]
             for key, source in peers + [("networks", source) for source in trunk.networks]:
                 owner = owners.setdefault(source, trunk.name)
-                if owner != trunk.name:
+                if owner != trunk.name and not (trunk.digest_realm and owner in digest):
                     text = (
                         f"belongs to trunk {owner} already; a source identifies one trunk, take it out of one of them"
                     )
                     self._wrong(shown, key, source, text)
+
+    def _check_digest(self, settings: Settings) -> None:
+        """A user of a realm identifies one trunk, and a proof of ours is none of theirs."""
+        owners: dict[tuple[str, str], str] = {}
+        for trunk in settings.trunk:
+            shown = f"trunk[{trunk.name}]"
+            if not trunk.peers and not trunk.digest_realm:
+                text = 'must hold one address at least; write, for example, ["192.0.2.7:5060"]'
+                self._wrong(shown, "peers", trunk.peers, text)
+            elif not trunk.peers and trunk.prefixes:
+                text = "is empty, so no call can be sent there; write an address, or prefixes = []"
+                self._wrong(shown, "peers", trunk.peers, text)
+            if bool(trunk.digest_realm) != bool(trunk.digest_users):
+                key = "digest_users" if trunk.digest_realm else "digest_realm"
+                text = "is empty, and digest authentication needs both realm and users; write one, or neither"
+                self._wrong(shown, key, getattr(trunk, key), text)
+            for user in trunk.digest_users:
+                if user in ("", trunk.username):
+                    text = "is our own user name, or none: who asks us could pass for the peer; write another"
+                    self._wrong(shown, "digest_users", user, text)
+                owner = owners.setdefault((trunk.digest_realm, user), trunk.name)
+                if owner != trunk.name:
+                    text = f"proves trunk {owner} already in this realm; write another name for one of them"
+                    self._wrong(shown, "digest_users", user, text)
+
+    def _passwords(self, settings: Settings) -> str:
+        """The text of the passwords, where a trunk needs any: from the environment, else from the file."""
+        wanted = [(trunk, user) for trunk in settings.trunk for user in (*trunk.digest_users, trunk.username) if user]
+        if not wanted:
+            return ""
+        path = settings.keys.passwords
+        source, text = f"{PASSWORDS_VARIABLE} in the environment", self._environ.get(PASSWORDS_VARIABLE)
+        try:
+            if text is None:
+                source = str(path)
+                if path.stat().st_mode & OTHERS_MAY:
+                    fix = f"close it with: chmod 600 {path}"
+                    self._wrong("keys", "passwords", str(path), f"is open to every user; {fix}")
+                text = path.read_text(encoding="utf-8")
+            secrets = parse_passwords(text)
+        except OSError as error:
+            fix = f"write a line for each user, mode 600, or put its text into {PASSWORDS_VARIABLE}"
+            self._wrong("keys", "passwords", str(path), f"cannot be read ({error.strerror}); {fix}")
+            return ""
+        except (PasswordsError, UnicodeDecodeError) as error:
+            self._problems.append(f"{source}: is no file of passwords ({error})")
+            return ""
+        for trunk, user in wanted:
+            kinds = {secret.algorithm for secret in secrets.get(trunk.name, ()) if secret.user == user}
+            lacking = [name for name in trunk.digest_algorithms if user in trunk.digest_users and name not in kinds]
+            if not kinds:
+                fix = f"write a line: {trunk.name} {user} password …"
+                self._problems.append(f"{source}: has no secret of {user} for trunk {trunk.name}; {fix}")
+            elif lacking and "" not in kinds:
+                fix = f"write a line: {trunk.name} {user} {lacking[0]} …, or leave it out of digest_algorithms"
+                self._problems.append(f"{source}: has no {lacking[0]} of {user} for trunk {trunk.name}; {fix}")
+        return text
 
     def _keyring(self, path: Path) -> str:
         """The text of the keys: from the environment, else from the file."""

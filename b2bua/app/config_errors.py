@@ -61,7 +61,7 @@ def _explain(
 ) -> tuple[str, object, str]:
     location, value = error["loc"], error["input"]
     if not location:
-        heading = "[[trunk]]" if section == "trunk" else f"[{section}]"
+        heading = f"[[{section}]]" if section in ("listener", "trunk") else f"[{section}]"
         return "", value, f"must be a table; write its keys under {heading}"
     key = str(location[0])
     field = model.model_fields.get(key)

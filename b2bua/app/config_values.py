@@ -1,13 +1,19 @@
 """The values that settings are made of: addresses, names, prefixes. A ValueError says what is wrong; how to mend it."""
 
 import re
+from enum import StrEnum
 from ipaddress import ip_address
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, TypeVar
 
 from pydantic import AfterValidator, Field, PlainSerializer, PlainValidator
 
 from cdr.retention import SHORTEST_DAYS, RetentionError, check_days
+from routing.targets import uri_host
 from routing.trunks import Peer, format_peer, parse_network
+
+_Choice = TypeVar("_Choice")
+PEER_FIX = "write 192.0.2.7:5060, sip.example.net:5060, or example.net to have its SRV records looked up"
 
 
 def parse_address(text: object) -> Peer:
@@ -41,9 +47,33 @@ def parse_far_address(text: object) -> Peer:
     return address
 
 
+def parse_far_peer(text: object) -> Peer:
+    """A peer: an address and port, a host name and port, or a domain whose NAPTR and SRV records say the rest (port
+    0)."""
+    if isinstance(text, Peer):
+        return text
+    if not isinstance(text, str):
+        raise ValueError(f"must be text in quotes; {PEER_FIX}")
+    host, colon, port = text.rpartition(":") if text.count(":") == 1 else (text, "", "")
+    if not re.fullmatch(r"(?=.{1,253}$)([A-Za-z0-9_-]{1,63}\.)*[A-Za-z0-9-]{0,62}[A-Za-z][A-Za-z0-9-]{0,62}\.?", host):
+        try:
+            return parse_far_address(text)
+        except ValueError as error:
+            if "nothing can be sent there" in str(error):
+                raise
+            raise ValueError(f"is neither an address and port nor a name; {PEER_FIX}") from None
+    if colon and not (port.isascii() and port.isdigit() and len(port) <= 5 and 0 < int(port) <= 65535):
+        raise ValueError(f"{port!r} is not a port; {PEER_FIX}")
+    return Peer(host.rstrip(".").lower(), int(port) if colon else 0)
+
+
+def parse_probe_answer(text: str) -> str:
+    if not re.fullmatch(r"[2-6](xx|[0-9]{2})", text):
+        raise ValueError('must be a final status or a class of them; write, for example, "503" or "5xx"')
+    return text
+
+
 def parse_peers(peers: tuple[Peer, ...]) -> tuple[Peer, ...]:
-    if not peers:
-        raise ValueError('must hold one address at least; write, for example, ["192.0.2.7:5060"]')
     if len(set(peers)) != len(peers):
         raise ValueError("holds an address twice; each is tried once in the order given, take one out")
     return peers
@@ -83,6 +113,43 @@ def parse_trunk_name(text: str) -> str:
     return text
 
 
+def parse_listener_name(text: str) -> str:
+    if not re.fullmatch(r"[a-z0-9][a-z0-9-]{0,31}", text):
+        raise ValueError("must be 1 to 32 small letters, digits and hyphens; write a name such as tcp or tls-v6")
+    if text == "udp":
+        raise ValueError('is the name of the listener at sip.listen; write another, such as "udp-v6"')
+    return text
+
+
+def parse_certificate_name(text: str) -> str:
+    """A DNS name in small letters, or a URI as it stands in the certificate (RFC 5922 7.1)."""
+    if re.fullmatch(r"[A-Za-z0-9_]([A-Za-z0-9._-]{0,251}[A-Za-z0-9])?", text):
+        return text.lower()
+    if re.fullmatch(r"[A-Za-z][A-Za-z0-9+.-]*:[!-~]{1,250}", text):
+        return text
+    raise ValueError(
+        'must be a DNS name or a URI of the certificate; write "sip.carrier.example" or "sip:carrier.example"'
+    )
+
+
+def parse_realm(text: str) -> str:
+    if not re.fullmatch(r"(?:[ !#-\[\]-~]{0,62}[!#-\[\]-~])?", text):
+        raise ValueError('must be up to 63 printable characters, no quotes; write a name such as "sip.example.net"')
+    return text
+
+
+def parse_user(text: str) -> str:
+    if not re.fullmatch(r"[!#-\[\]-~]{0,64}", text):
+        raise ValueError("must be up to 64 printable characters without blanks and quotes; write a name such as gw-1")
+    return text
+
+
+def parse_choices(values: tuple[_Choice, ...]) -> tuple[_Choice, ...]:
+    if len(set(values)) != len(values):
+        raise ValueError("holds a value twice; take one out")
+    return values
+
+
 def parse_product(text: str) -> str:
     # RFC 3261 25.1: server-val = product / comment; one product token with its version is what is sent
     if not re.fullmatch(r"[A-Za-z0-9.!%*_+`'~-]{1,32}(/[A-Za-z0-9.!%*_+`'~-]{1,32})?", text):
@@ -103,6 +170,29 @@ def parse_retention(days: int) -> int:
         raise ValueError(f"{error}; write {SHORTEST_DAYS} or more") from None
 
 
+class ClientCertificate(StrEnum):
+    """What a TLS listener asks of those who connect."""
+
+    NONE = "none"
+    OPTIONAL = "optional"
+    REQUIRED = "required"
+
+
+def parse_file(text: object) -> Path | None:
+    """A file that may be left out: '' is none."""
+    if text in ("", None):
+        return None
+    if not isinstance(text, str | Path):
+        raise ValueError('must be text in quotes; write the path of a file, or "" for none')
+    return Path(text)
+
+
+def format_file(path: Path | None) -> str:
+    return str(path) if path else ""
+
+
+File = Annotated[Path | None, PlainValidator(parse_file), PlainSerializer(format_file)]
+User = Annotated[str, Field(strict=True), AfterValidator(parse_user)]
 Address = Annotated[Peer, PlainValidator(parse_address), PlainSerializer(format_peer)]
 Advertise = Annotated[
     Peer | None,
@@ -110,6 +200,7 @@ Advertise = Annotated[
     PlainSerializer(format_advertise),
 ]
 FarAddress = Annotated[Peer, PlainValidator(parse_far_address), PlainSerializer(format_peer)]
+FarPeer = Annotated[Peer, PlainValidator(parse_far_peer), PlainSerializer(uri_host)]
 Source = Annotated[str, Field(strict=True), AfterValidator(parse_source)]
 Text = Annotated[str, Field(strict=True)]
 Whole = Annotated[int, Field(strict=True, ge=0)]

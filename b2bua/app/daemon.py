@@ -11,6 +11,7 @@ from b2bua.app.config import Settings
 from b2bua.app.logs import configure
 from b2bua.app.notify import notify
 from b2bua.app.ops import ControlSocket, OpsServer
+from b2bua.app.reloader import Reloader
 from b2bua.app.shell import Shell
 from b2bua.app.storage import make_directories
 from cdr.store.segments import JournalError, Writer
@@ -29,13 +30,17 @@ SETTLE_SECONDS = 2.0
 POLL_SECONDS = 0.1
 
 
-def run_switch(settings: Settings) -> int:
-    """Run the switch until a signal stops it; returns the exit code. Needs the main thread."""
+def run_switch(settings: Settings, read: Callable[[], Settings]) -> int:
+    """Run the switch until a signal stops it; returns the exit code. Needs the main thread.
+
+    ``read`` returns the settings anew for a reload, or raises ConfigError. The caller holds SIGHUP back until we listen
+    for it.
+    """
     configure(settings.log.level, settings.log.format)
-    return uvloop.run(_serve(settings))
+    return uvloop.run(_serve(settings, read))
 
 
-async def _serve(settings: Settings) -> int:
+async def _serve(settings: Settings, read: Callable[[], Settings]) -> int:
     log = structlog.get_logger("switch")
     try:
         make_directories(settings)
@@ -51,39 +56,44 @@ async def _serve(settings: Settings) -> int:
     try:
         shell = Shell(settings, seal, journal, Reader(settings.routing.store, seal), log.warning)
     except OSError as error:
-        log.error("start_failed", reason=f"sip.listen {format_peer(settings.sip.listen)}: {error}")
+        log.error("start_failed", reason=str(error))
         journal.close()
         return EXIT_FAILED
+    reloader = Reloader(settings, read, shell, log, shell.reload_certificates)
     try:
-        ops = OpsServer(shell, settings.ops.listen, settings.records.directory)
+        ops = OpsServer(shell, settings.ops.listen, settings.records.directory, reloader)
     except OSError as error:
         log.error("start_failed", reason=f"ops.listen {format_peer(settings.ops.listen)}: {error}")
-        shell.socket.close()
+        shell.doors.close()
         journal.close()
         return EXIT_FAILED
-    control = ControlSocket(shell, settings.ops.control_socket)
+    control = ControlSocket(shell, settings.ops.control_socket, reloader)
     try:
         await control.open()
     except OSError as error:
         log.error("start_failed", reason=f"ops.control_socket {settings.ops.control_socket}: {error}")
         ops.close()
-        shell.socket.close()
+        shell.doors.close()
         journal.close()
         return EXIT_FAILED
     signals: asyncio.Queue[signal.Signals] = asyncio.Queue()
     for number in (signal.SIGTERM, signal.SIGINT):
         shell.loop.add_signal_handler(number, signals.put_nowait, number)
+    shell.loop.add_signal_handler(signal.SIGHUP, reloader.request)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGHUP,))
     shell.start()
     log.info(
-        "started", sip=format_peer(shell.socket.address), ops=format_peer(ops.address), trunks=len(settings.trunks)
+        "started", sip=format_peer(shell.socket.address), listeners=shell.doors.shown(), ops=format_peer(ops.address),
+        trunks=len(settings.trunks),
     )
     notify("READY=1")
 
     await signals.get()
     notify("STOPPING=1")
     shell.enter(shell.switch.drain)
-    log.info("draining", active_calls=shell.switch.active_calls, seconds=settings.sip.drain_seconds)
-    forced = await _drain(shell, signals, settings.sip.drain_seconds)
+    seconds = reloader.settings.sip.drain_seconds
+    log.info("draining", active_calls=shell.switch.active_calls, seconds=seconds)
+    forced = await _drain(shell, signals, seconds)
     released = shell.switch.active_calls
     shell.enter(shell.switch.release_all)
     await _until(lambda: not shell.switch.tables()["dialogs"], SETTLE_SECONDS)

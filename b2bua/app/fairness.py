@@ -10,36 +10,41 @@ from b2bua.sip.transaction import Flow
 
 __all__ = ["FairQueue"]
 
-# Messages kept for one source: a burst of a tenth of a second at the highest rate of one trunk; more would be too old.
-LONGEST_QUEUE = 1024
+# Messages kept for one source: more than wait while new calls are turned away for having waited (admission.py).
+LONGEST_QUEUE = 4096
 # Messages kept in all, so that many sources together cannot take the memory.
 MOST_MESSAGES = 16_384
 
 
 class FairQueue:
-    """Messages by source host, taken round robin. ``dropped`` counts what found its queue full."""
+    """Messages by source host, taken round robin. ``dropped`` counts what found its queue full.
+
+    INVITEs are dropped first: there is as much room again for what ends or confirms a call.
+    """
 
     def __init__(self) -> None:
-        self._queues: dict[str, deque[tuple[bytes, Flow]]] = {}  # in the order of their turns
+        self._queues: dict[str, deque[tuple[bytes, Flow, float]]] = {}  # in the order of their turns
         self._size = 0
         self.dropped = 0
+        self.taken_at = 0.0  # when the message last taken was put
 
     def __len__(self) -> int:
         """How many messages wait."""
         return self._size
 
-    def put(self, data: bytes, flow: Flow) -> None:
-        """Add a message to its source's queue."""
+    def put(self, data: bytes, flow: Flow, now: float = 0.0) -> None:
+        """Add a message to its source's queue. ``now``: monotonic seconds."""
         host = flow.peer[0]
         queue = self._queues.get(host)
         if queue is None:
             queue = self._queues[host] = deque()
-        if len(queue) >= LONGEST_QUEUE or self._size >= MOST_MESSAGES:
+        room = LONGEST_QUEUE if data.startswith(b"INVITE ") else 2 * LONGEST_QUEUE
+        if len(queue) >= room or self._size >= MOST_MESSAGES:
             self.dropped += 1
             if not queue:
                 del self._queues[host]
             return
-        queue.append((data, flow))
+        queue.append((data, flow, now))
         self._size += 1
 
     def take(self) -> tuple[bytes, Flow] | None:
@@ -48,8 +53,8 @@ class FairQueue:
             return None
         host = next(iter(self._queues))
         queue = self._queues.pop(host)
-        message = queue.popleft()
+        data, flow, self.taken_at = queue.popleft()
         self._size -= 1
         if queue:
             self._queues[host] = queue  # to the end of the line
-        return message
+        return data, flow

@@ -15,6 +15,7 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 from prometheus_client import CollectorRegistry, make_wsgi_app
 
 from b2bua.app.metrics import SwitchCollector, snapshot
+from b2bua.app.reloader import Reloader
 from b2bua.app.shell import Shell
 from routing.trunks import Peer
 
@@ -29,11 +30,12 @@ class OpsServer:
     """/metrics, /health and /ready. Pages are made in a thread of their own; figures are copied in the switch's
     thread."""
 
-    def __init__(self, shell: Shell, listen: Peer, records_directory: Path) -> None:
+    def __init__(self, shell: Shell, listen: Peer, records_directory: Path, reloader: Reloader) -> None:
         """Bind; OSError when the address is taken."""
         self._shell = shell
         registry = CollectorRegistry()
-        registry.register(_Quiet(SwitchCollector(lambda: self._ask(lambda: snapshot(shell, records_directory)))))
+        take = lambda: snapshot(shell, records_directory, reloader.figures)  # noqa: E731
+        registry.register(_Quiet(SwitchCollector(lambda: self._ask(take))))
         self._metrics = make_wsgi_app(registry)
         server = _Server6 if ":" in listen.host else _Server
         self._server = make_server(listen.host, listen.port, self._page, server, _Handler)
@@ -120,10 +122,11 @@ class _Handler(WSGIRequestHandler):
 
 
 class ControlSocket:
-    """One JSON object a line there, one back. Commands: calls, hangup, tables, health."""
+    """One JSON object a line there, one back. Commands: calls, hangup, trunks, tables, health, reload."""
 
-    def __init__(self, shell: Shell, path: Path) -> None:
+    def __init__(self, shell: Shell, path: Path, reloader: Reloader) -> None:
         self._shell = shell
+        self._reloader = reloader
         self._path = path
         self._server: asyncio.Server | None = None
 
@@ -146,14 +149,15 @@ class ControlSocket:
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             while line := await reader.readline():
-                writer.write(json.dumps(self._answer(line)).encode() + b"\n")
+                answer = await self._answer(line)
+                writer.write(json.dumps(answer).encode() + b"\n")
                 await writer.drain()
         except (ConnectionError, ValueError):
             pass  # the client went away, or sent a line without end
         finally:
             writer.close()
 
-    def _answer(self, line: bytes) -> dict[str, Any]:
+    async def _answer(self, line: bytes) -> dict[str, Any]:
         try:
             request = json.loads(line)
             command = request["command"]
@@ -162,10 +166,14 @@ class ControlSocket:
         switch = self._shell.switch
         if command == "calls":
             return {"calls": [call._asdict() for call in switch.live_calls()]}
+        if command == "trunks":
+            return {"trunks": [target._asdict() for target in switch.trunk_view(self._shell.now())]}
         if command == "tables":
             return {"tables": switch.tables()}
         if command == "health":
             return health(self._shell)
+        if command == "reload":
+            return await self._reloader.reload()
         if command == "hangup":
             found = False
 
@@ -175,4 +183,5 @@ class ControlSocket:
 
             self._shell.enter(hang_up)
             return {"ok": True} if found else {"error": "no live call has this id"}
-        return {"error": f"unknown command {str(command)[:40]!r}; there are calls, hangup, tables and health"}
+        known = "calls, hangup, trunks, tables, health and reload"
+        return {"error": f"unknown command {str(command)[:40]!r}; there are {known}"}

@@ -13,7 +13,8 @@ from typing import Self
 
 import structlog
 
-from b2bua.app.config import Settings
+from b2bua.app.config import ConfigError, Settings
+from b2bua.app.logs import configure
 from b2bua.app.notify import notify
 from cdr.journal import EntryError, Position, decode_event, format_position
 from cdr.record import Record
@@ -155,6 +156,10 @@ class Recorder:
             self._publish()
         return True
 
+    def keep(self, retention_days: int) -> None:
+        """Another period from now on. Raises RetentionError for one that is too short."""
+        self._retention_days = check_days(retention_days)
+
     async def close(self) -> None:
         """Close all files and let another recorder in."""
         try:
@@ -236,11 +241,11 @@ async def run(
     longest_open_ms: int = DEFAULT_LONGEST_OPEN_MS,
     poll_seconds: float = POLL_SECONDS,
     now_ms: Callable[[], int] = _now_ms,
-    started: Callable[[], object] = lambda: None,
+    started: Callable[["Recorder"], object] = lambda recorder: None,
 ) -> None:
     """Record until `stop` is set, then empty the journal once more and return.
 
-    `started` is called when both directories are ours. Raises as `Recorder.open` does.
+    `started` is called with the recorder when both directories are ours. Raises as `Recorder.open` does.
     """
     recorder = await Recorder.open(
         journal_directory,
@@ -252,7 +257,7 @@ async def run(
         now_ms=now_ms,
     )
     try:
-        started()
+        started(recorder)
         while True:
             stopping = stop.is_set()
             if not (await recorder.catch_up() and await recorder.tend()) or stopping:
@@ -262,26 +267,48 @@ async def run(
         await recorder.close()
 
 
-def run_recorder(settings: Settings) -> int:
-    """The whole process: runs until SIGTERM or SIGINT. The exit code: 0, or 1 when it could not start."""
+def run_recorder(settings: Settings, read: Callable[[], Settings]) -> int:
+    """The whole process: runs until SIGTERM or SIGINT. The exit code: 0, or 1 when it could not start.
+
+    ``read`` returns the settings anew when SIGHUP comes, which the caller holds back until we listen for it.
+    """
     try:
-        asyncio.run(_main(settings))
+        asyncio.run(_main(settings, read))
     except (JournalError, StoreError) as error:
         log.error("recorder_failed", error=str(error))
         return 1
     return 0
 
 
-async def _main(settings: Settings) -> None:
+async def _main(settings: Settings, read: Callable[[], Settings]) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
+
+    def listen(recorder: Recorder) -> None:
+        loop.add_signal_handler(signal.SIGHUP, _reload, recorder, read)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGHUP,))
+        notify("READY=1")
+
     await run(
         settings.journal.directory,
         settings.records.directory,
         settings.seal(),
         stop=stop,
         retention_days=settings.records.retention_days,
-        started=lambda: notify("READY=1"),
+        started=listen,
     )
+
+
+def _reload(recorder: Recorder, read: Callable[[], Settings]) -> None:
+    """Take over what concerns us of changed settings; wrong ones are the switch's to explain in full."""
+    try:
+        settings = read()
+    except ConfigError as error:
+        for problem in error.problems:
+            log.error("reload_failed", problem=problem)
+        return
+    configure(settings.log.level, settings.log.format)
+    recorder.keep(settings.records.retention_days)
+    log.info("reloaded", retention_days=settings.records.retention_days)

@@ -4,10 +4,13 @@ import asyncio
 import gc
 import random
 import secrets
-from collections.abc import Callable, Container, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from time import monotonic, time_ns
 
 from b2bua.app.config import Settings
+from b2bua.app.listeners import MAIN, Doors
+from b2bua.app.resolver import Resolver
+from b2bua.app.streams import StreamLimits, Streams
 from b2bua.app.syncer import Syncer
 from b2bua.app.tokens import Tokens
 from b2bua.app.udp import UdpSocket
@@ -21,19 +24,22 @@ from cdr.seal import Seal
 from cdr.store.segments import Writer
 from routing.decide import Query, Reason, Refusal, Route, decide
 from routing.errors import StoreError
-from routing.plan import Plan
+from routing.plan import CALLABLE, Plan
 from routing.store.reader import Reader
-from routing.trunks import format_peer
+from routing.targets import Choice
 
 __all__ = ["Shell"]
 
-LISTENER = "udp"
 # Deadlines closer together than this share one wake-up: a retransmission may be this late, in seconds.
 TIMER_GRAIN = 0.02
 # How often the store's change counter is read: a block works in under a second.
 PLAN_SECONDS = 0.25
 # How often the journal is looked at while nothing is written: a disk that is back is noticed.
 JOURNAL_SECONDS = 1.0
+# How often connections are looked at: which of them are idle or stuck.
+TEND_SECONDS = 1.0
+# How often it is asked whether an overload is over.
+LOAD_SECONDS = 0.5
 NO_PLAN = -1  # the store could not be read yet
 # Cyclic garbage is rare here, objects that live for a call are many: walk them seldom.
 GC_THRESHOLDS = (50_000, 20, 50)
@@ -50,11 +56,21 @@ class Shell:
         self.bindings = bindings
         self.store_failure = ""
         self.defects = 0  # exceptions that came out of the core, each a bug of ours
-        self.socket = UdpSocket(settings.sip.listen, LISTENER, settings.sip.dscp)
-        advertised = format_peer(settings.sip.advertise or self.socket.address)
+        self.doors = Doors(settings)
+        self.socket = self.doors.udp[MAIN]
+        self._others = tuple(socket for name, socket in self.doors.udp.items() if name != MAIN)
         self.trunks = settings.trunks
         self.instance = secrets.token_hex(8)
-        self.switch = Switch(switch_settings(settings), self.trunks, Tokens().draw, {LISTENER: advertised})
+        self.switch = Switch(
+            switch_settings(settings), self.trunks, Tokens().draw, self.doors.advertised, self.doors.transports
+        )
+        self.streams = Streams(
+            self.doors.streams.values(),
+            stream_limits(settings),
+            self.switch.limits.message,
+            self.switch,
+            self._streams_ready,
+        )
         self._node = settings.node.name
         self._seal = seal
         self._log = log
@@ -65,6 +81,8 @@ class Shell:
         self._timer_at = 0.0
         self._tickers: list[asyncio.TimerHandle] = []
         self._syncer = Syncer(journal)
+        self._resolver = Resolver(settings.dns, self._resolved, log, self.switch.listeners.reaches)
+        self._cut = settings.routing.inactive_block_ends_calls
         self._closing = False
         self._resuming = False
 
@@ -74,10 +92,20 @@ class Shell:
         self._refresh_plan()
         self._every(PLAN_SECONDS, self._refresh_plan)
         self._every(JOURNAL_SECONDS, self._note_journal)
+        self._every(LOAD_SECONDS, self._note_load)
+        self.enter(self.switch.start)
+        self._resolver.resolve(self.trunks)
         gc.collect()
         gc.freeze()
         gc.set_threshold(*GC_THRESHOLDS)
-        self.loop.add_reader(self.socket.fileno(), self._readable)
+        self._every(TEND_SECONDS, self.streams.tend)
+        for socket in self.doors.udp.values():
+            self.loop.add_reader(socket.fileno(), self._readable, socket)
+        self.streams.start()
+
+    def now(self) -> Now:
+        """The clock that everything here is told."""
+        return _now()
 
     def enter(self, entry: Callable[[Now], object]) -> None:
         """Let an operator's command into the switch, with the usual rhythm after it."""
@@ -85,37 +113,52 @@ class Shell:
         entry(now)
         self._pump(now)
 
+    def reconfigure(self, settings: Settings) -> None:
+        """Take over what may change while calls go on. ValueError, with nothing changed, when it cannot be."""
+        self.enter(lambda now: self.switch.reconfigure(switch_settings(settings), settings.trunks, now))
+        self.trunks = settings.trunks
+        self._resolver.resolve(self.trunks)
+        self.streams.limits = stream_limits(settings)
+        self.streams.message = self.switch.limits.message
+        self._cut = settings.routing.inactive_block_ends_calls
+
     async def close(self) -> None:
         """Close the door and the journal. Calls must be over by now."""
         self._closing = True
-        self.loop.remove_reader(self.socket.fileno())
+        for socket in self.doors.udp.values():
+            self.loop.remove_reader(socket.fileno())
+        await self.streams.close()
+        await self._resolver.close()
         for ticker in self._tickers:
             ticker.cancel()
         if self._timer is not None:
             self._timer.cancel()
         await asyncio.to_thread(self._syncer.close)
         await asyncio.to_thread(self.journal.close)
-        self.socket.close()
+        self.doors.close()
         self.bindings.close()
 
     # entries
 
-    def _readable(self) -> None:
+    def _readable(self, listener: UdpSocket) -> None:
         if self._closing:
             return
         now = _now()
         self._note_journal()  # the thread that syncs may have found out since: no call is taken then
-        receive = self.switch.receive
+        receive, load = self.switch.receive, self.switch.load
 
         def deliver(data: bytes, flow: Flow) -> None:
+            load.waited = listener.waited
             try:
                 receive(data, flow, now)
             except Exception as error:  # noqa: BLE001 - one message must never stop the others
                 self._defect(error)
 
-        if self.socket.receive(self.switch.admits, deliver, now.monotonic):
+        if listener.receive(self.switch.admits, deliver, now.monotonic):
             self._resume_soon()
+        load.waited = 0.0
         self._pump(now)
+        listener.rested_at = monotonic()
 
     def _resume_soon(self) -> None:
         """Go on with what waits after timers and the control socket had their turn; once, however often it is asked."""
@@ -125,7 +168,35 @@ class Shell:
 
     def _resume(self) -> None:
         self._resuming = False
-        self._readable()
+        self._readable(self.socket)
+        for listener in self._others:
+            self._readable(listener)
+
+    def _streams_ready(self) -> None:
+        """Connections have news."""
+        if self._closing:
+            return
+        now = _now()
+        self._note_journal()
+        for step in self.streams.steps(now):
+            try:
+                step()
+            except Exception as error:  # noqa: BLE001 - as above
+                self._defect(error)
+        self._pump(now)
+
+    def _send_elsewhere(self, wire: bytes, flow: Flow) -> None:
+        """Not by the one UDP socket that takes nearly everything."""
+        socket = self.doors.udp.get(flow.listener)
+        if socket is not None:
+            socket.send(wire, flow)
+        else:
+            self.streams.send(wire, flow)
+
+    def reload_certificates(self) -> list[str]:
+        """Read all certificate files again for the connections to come; what is wrong with them, nothing when they are
+        in force."""
+        return self.streams.reload_certificates()
 
     def _woken(self) -> None:
         self._timer = None
@@ -143,15 +214,25 @@ class Shell:
             for query in queries:
                 switch.decided(query, self._decide(query, down, now), now)
         records = switch.records()
-        if records:
-            self._append(records)
+        if records and not self._append(records):
+            switch.unwritten(records, now)
+            self._append(switch.records())
         socket = self.socket
         for wire, flow in switch.outgoing():
-            socket.send(wire, flow)
+            if flow.listener == MAIN:
+                socket.send(wire, flow)
+            else:
+                self._send_elsewhere(wire, flow)
         if switch.notices:
             for event, trunk in switch.notices:
                 self._log(event, trunk=trunk)
             switch.notices.clear()
+        if switch.authentication.notices:
+            for event, fields in switch.authentication.notices:
+                self._log(event, **fields)
+            switch.authentication.notices.clear()
+        for change in switch.changes():
+            self._log(change.event, trunk=change.trunk, target=change.target, seconds=round(change.seconds))
         self._arm(now)
 
     def _decide(self, query: Query, down: Container[str], now: Now) -> Route | Refusal:
@@ -186,11 +267,13 @@ class Shell:
 
     # the journal
 
-    def _append(self, records: Sequence[Event]) -> None:
+    def _append(self, records: Sequence[Event]) -> bool:
+        """Whether the disk has them, as far as is known now; else they wait in memory."""
         seal = self._seal
-        self.journal.append([frame(encode_event(event, seal)) for event in records])
+        written = self.journal.append([frame(encode_event(event, seal)) for event in records])
         self._note_journal()
         self._syncer.wrote()
+        return written
 
     def _note_journal(self) -> None:
         failure = self.journal.failed
@@ -207,12 +290,26 @@ class Shell:
             if version != self._plan_version:
                 self._plan = self.bindings.plan()
                 self._plan_version = version
+                if self._cut:
+                    self.enter(self._end_withdrawn)
             failure = ""
         except StoreError as error:
             failure = str(error)
         if failure != self.store_failure:
             self.store_failure = failure
             self._log("store_failed" if failure else "store_recovered", reason=failure)
+
+    def _end_withdrawn(self, now: Now) -> None:
+        plan = self._plan
+        self.switch.end_withdrawn(lambda x: (block := plan.block_of(x)) is not None and block.state in CALLABLE, now)
+
+    def _resolved(self, table: Mapping[str, Sequence[Choice]]) -> None:
+        """DNS has news of the trunks' peers."""
+        self.enter(lambda now: self.switch.targets(table, now))
+
+    def _note_load(self) -> None:
+        if self.switch.relieved(_now()):
+            self._log("overload_over")
 
     def _every(self, seconds: float, work: Callable[[], None]) -> None:
         """Do ``work`` again and again until closed."""
@@ -223,6 +320,14 @@ class Shell:
             self._tickers[index] = self.loop.call_later(seconds, tick)
 
         self._tickers.append(self.loop.call_later(seconds, tick))
+
+
+def stream_limits(settings: Settings) -> StreamLimits:
+    """What connections may cost."""
+    limits = settings.limits
+    return StreamLimits(
+        limits.connections, limits.source_connections, limits.connection_idle_seconds, limits.message_seconds
+    )
 
 
 def switch_settings(settings: Settings) -> SwitchSettings:
@@ -236,12 +341,21 @@ def switch_settings(settings: Settings) -> SwitchSettings:
         no_reply_seconds=sip.no_reply_seconds,
         no_progress_seconds=sip.no_progress_seconds,
         ring_seconds=sip.ring_seconds,
+        ring_refresh_seconds=sip.ring_refresh_seconds,
         longest_call_seconds=sip.longest_call_seconds,
+        session_expires_seconds=sip.session_expires_seconds,
+        min_se_seconds=sip.min_se_seconds,
+        session_refresher=sip.session_refresher,
         park_seconds=settings.routing.park_seconds,
+        decision_seconds=settings.routing.decision_seconds,
+        overload_seconds=limits.overload_delay_ms / 1000,
         max_calls=limits.max_calls,
         calls_per_second=limits.calls_per_second,
         source_messages_per_second=limits.source_messages_per_second,
         source_burst=limits.source_burst,
+        digest_failures=limits.digest_failures,
+        digest_window_seconds=limits.digest_window_seconds,
+        digest_ignore_seconds=limits.digest_ignore_seconds,
     )
 
 

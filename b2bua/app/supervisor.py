@@ -1,6 +1,7 @@
 """`x700 run`: the switch and the recorder as child processes; one that dies is started again, both stop in order.
 
-The first stop signal asks the switch to drain, then the recorder to empty the journal; the second forces both.
+The first stop signal asks the switch to drain, then the recorder to empty the journal; the second forces both. SIGHUP,
+which asks for the settings to be read again, is passed on.
 """
 
 import asyncio
@@ -119,10 +120,16 @@ class _Child:
 
 
 class Supervisor:
-    """Keeps the programs alive. They are given in the order in which they stop."""
+    """Keeps the programs alive. They are given in the order in which they stop.
 
-    def __init__(self, programs: Sequence[Program], log: Log) -> None:
+    ``renew`` returns the same programs as changed settings would have them, or none when those are wrong.
+    """
+
+    def __init__(
+        self, programs: Sequence[Program], log: Log, renew: Callable[[], Sequence[Program]] = tuple
+    ) -> None:
         self._log = log
+        self._renew = renew
         self._children = tuple(_Child(program, log, self._readiness) for program in programs)
         self._stop = asyncio.Event()
         self._force = asyncio.Event()
@@ -132,6 +139,8 @@ class Supervisor:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._signalled, number)
+        loop.add_signal_handler(signal.SIGHUP, self._reload)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGHUP,))
         keepers = [asyncio.create_task(child.keep(), name=child.program.name) for child in self._children]
         stop = asyncio.create_task(self._stop.wait())
         await asyncio.wait([stop, *keepers], return_when=asyncio.FIRST_COMPLETED)
@@ -159,6 +168,13 @@ class Supervisor:
             self._log.info("stopping", signal=number.name)
             self._stop.set()
 
+    def _reload(self) -> None:
+        self._log.info("reloading")
+        programs = {program.name: program for program in self._renew()}
+        for child in self._children:
+            child.program = programs.get(child.program.name, child.program)
+            child.signal(signal.SIGHUP)
+
     async def _end(self, child: _Child, keeper: asyncio.Task[None]) -> None:
         """Ask; when forced or out of time ask again, which a child takes as an order; at last kill."""
         child.stop()
@@ -176,18 +192,20 @@ class Supervisor:
 
 
 def _end_with_parent() -> None:
-    """In the child before it runs: SIGTERM to it when this process dies, so that nothing is left behind."""
+    """In the child before it runs: SIGTERM to it when this process dies, so that nothing is left behind; and a reload
+    waits until it listens."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGHUP,))
     _libc.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 _libc = ctypes.CDLL(None)
 
 
-def supervise(programs: Sequence[Program], log: Log) -> int:
+def supervise(programs: Sequence[Program], log: Log, renew: Callable[[], Sequence[Program]] = tuple) -> int:
     """Run the programs to their end; the exit code of the command."""
 
     async def main() -> int:
-        return await Supervisor(programs, log).run()
+        return await Supervisor(programs, log, renew).run()
 
     _watch_without_threads()
     return asyncio.run(main())

@@ -39,6 +39,7 @@ class UdpSocket:
                 self._socket.setsockopt(socket.IPPROTO_IP, socket.IP_TOS, dscp << 2)
             else:
                 self._socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_TCLASS, dscp << 2)
+                self._socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
             self._socket.bind((listen.host, listen.port))
         except OSError:
             self._socket.close()
@@ -48,7 +49,8 @@ class UdpSocket:
         self.send_failures = 0
         self._name = name
         self._view = memoryview(bytearray(LARGEST_DATAGRAM))
-        self._received_at = 0.0
+        self.rested_at = 0.0  # when the last batch had been handled; whoever handles it says so, monotonic seconds
+        self.waited = 0.0  # how long the message at hand has waited for its turn, in seconds
         self.waiting = FairQueue()
         self._flows: dict[tuple[str, int], Flow] = {}
 
@@ -66,8 +68,8 @@ class UdpSocket:
         a batch is not enough the sources are served in turn, see fairness.py.
         """
         waiting = self.waiting
-        batch = BATCH if waiting or now - self._received_at < BUSY_SECONDS else 1
-        self._received_at = now
+        batch = BATCH if waiting or now - self.rested_at < BUSY_SECONDS else 1
+        self.waited = 0.0
         if not waiting:
             for _ in range(batch):
                 message = self._next()
@@ -82,12 +84,14 @@ class UdpSocket:
             if message is None:
                 break
             if admits(message[1], now):
-                waiting.put(*message)
+                waiting.put(*message, now)
         for _ in range(batch):
             message = waiting.take()
             if message is None:
-                return False
+                break
+            self.waited = now - waiting.taken_at
             deliver(*message)
+        self.waited = 0.0
         return len(waiting) > 0
 
     def _next(self) -> tuple[bytes, Flow] | None:

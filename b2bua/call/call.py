@@ -6,15 +6,28 @@ from typing import Protocol
 from b2bua.call.bridge import cross
 from b2bua.call.callee import CalleeLeg
 from b2bua.call.caller import CallerLeg
-from b2bua.call.events import AckMissing, Answered, Cancelled, Ended, LegEvent, Progress, Refused, Trying
+from b2bua.call.events import (
+    AckMissing,
+    Answered,
+    AnswerUnusable,
+    Cancelled,
+    Ended,
+    Expired,
+    LegEvent,
+    PrackMissing,
+    Progress,
+    Refused,
+    Trying,
+)
 from b2bua.call.leg import Leg, Signalling
 from b2bua.call.refusals import FAILOVER, Local, Outcome, cause_of, outcome_of, relayed_status, verdict_of
+from b2bua.call.trunk_state import TargetState
 from b2bua.sip.sdp import describe
 from b2bua.sip.timers import Timer
 from cdr import record
 from routing.binding import Binding
 from routing.decide import Refusal, Route
-from routing.trunks import Peer, Trunk
+from routing.trunks import Trunk
 
 __all__ = ["Call", "CallLimits", "CallState", "Exchange"]
 
@@ -38,6 +51,7 @@ class _Alarm(IntEnum):
     NO_PROGRESS = 1
     RINGING = 2
     LONGEST = 3
+    DECISION = 4
 
 
 class CallLimits(Protocol):
@@ -53,6 +67,8 @@ class CallLimits(Protocol):
     def ring_refresh_seconds(self) -> float: ...
     @property
     def longest_call_seconds(self) -> float: ...
+    @property
+    def decision_seconds(self) -> float: ...
 
 
 class Exchange(Protocol):
@@ -66,13 +82,12 @@ class Exchange(Protocol):
     def node(self) -> str: ...
 
     def write(self, event: record.Event) -> None: ...
-    def barred(self, trunk: Trunk) -> str: ...
-    def dial(self, call: "Call", trunk: Trunk, peer: Peer) -> CalleeLeg: ...
-    def park(self, trunk: str, seconds: float) -> None: ...
-    def silent(self, trunk: str) -> None: ...
-    def replied(self, trunk: str) -> None: ...
-    def rang(self, call: "Call", seconds: float) -> None: ...
-    def answered(self, call: "Call", seconds: float) -> None: ...
+    def barred(self, state: TargetState) -> str: ...
+    def dial(self, call: "Call", state: TargetState) -> CalleeLeg: ...
+    def park(self, state: TargetState, seconds: float) -> None: ...
+    def silent(self, state: TargetState) -> None: ...
+    def rang(self, call: "Call", trunk: str, seconds: float) -> None: ...
+    def answered(self, call: "Call", trunk: str, seconds: float) -> None: ...
     def over(self, call: "Call", outcome: str, reason: str) -> None: ...
 
 
@@ -88,6 +103,7 @@ class Call(Timer):
         "_media",
         "_ring_until",
         "_ringing_ms",
+        "_target",
         "_targets",
         "_tried",
         "answered_ms",
@@ -132,7 +148,8 @@ class Call(Timer):
         self.offer = b""
         self.max_forwards = 70
         self.longest_seconds = 0.0
-        self._targets: list[tuple[Trunk, Peer]] = []
+        self._targets: list[TargetState] = []
+        self._target: TargetState | None = None  # the one being tried
         self._tried: tuple[str, ...] = ()
         self._failure: Refused | None = None
         self._arrived = exchange.signalling.now
@@ -150,7 +167,12 @@ class Call(Timer):
 
     # decisions
 
-    def connect(self, route: Route, targets: list[tuple[Trunk, Peer]]) -> None:
+    def await_decision(self) -> None:
+        """Routing has not spoken at once: it has so long."""
+        if self.state is CallState.DECIDING:
+            self._set_alarm(_Alarm.DECISION, self.exchange.limits.decision_seconds)
+
+    def connect(self, route: Route, targets: list[TargetState]) -> None:
         """Routing said yes: try ``targets`` in order."""
         self.route = route
         self.caller_number, self.callee_number, self.x = route.caller, route.callee, route.dialled
@@ -199,9 +221,11 @@ class Call(Timer):
         """The limit of the present stage is reached."""
         if self.state is CallState.OVER:
             return
-        if self._alarm is _Alarm.NO_REPLY:
-            if self.route is not None and self.callee is not None:
-                self.exchange.silent(self.callee.route_name)
+        if self._alarm is _Alarm.DECISION:
+            self.reject(Local.UNDECIDED)
+        elif self._alarm is _Alarm.NO_REPLY:
+            if self._target is not None:
+                self.exchange.silent(self._target)
             self._give_route_up("no_reply")
         elif self._alarm is _Alarm.NO_PROGRESS:
             self._give_route_up("no_progress")
@@ -220,13 +244,21 @@ class Call(Timer):
 
     def _from_caller(self, event: LegEvent) -> None:
         match event:
-            case Cancelled(q850) if self.state is not CallState.UP:
+            case Cancelled(q850, sip) if self.state is not CallState.UP:
+                if sip and self.callee is not None:
+                    self.callee.cancel_reason = f"SIP;cause={sip}"
                 self._give_up()
                 self._finish(487, q850 or NORMAL_CLEARING, Outcome.CANCELLED, "caller")
             case Ended(q850, lost):
                 self._ended_by("caller", q850, lost)
             case AckMissing():
                 self.release(Local.NO_ACK)
+            case PrackMissing():
+                self.release(Local.NO_PRACK)
+            case AnswerUnusable():
+                self.release(Local.NO_SESSION)
+            case Expired(failed):
+                self.release(Local.REFRESH_FAILED if failed else Local.SESSION_EXPIRED)
             case _:
                 if self.callee is not None:
                     cross(event, self.callee)
@@ -253,21 +285,26 @@ class Call(Timer):
     # from the callee
 
     def _from_callee(self, event: LegEvent) -> None:
-        if self._alarm is _Alarm.NO_REPLY and self.callee is not None:
-            self.exchange.replied(self.callee.route_name)  # whatever it said
+        target = self._target
+        if target is not None and target.silent and not (isinstance(event, Refused) and event.lost):
+            target.silent = 0  # whatever it said, somebody is there
         match event:
             case Trying():
                 self._on_trying()
             case Progress(status, sdp):
                 self._on_progress(status, sdp)
-            case Answered(sdp):
-                self._on_answered(sdp)
+            case Answered(sdp, settled):
+                self._on_answered(sdp, settled)
             case Refused():
                 self._on_refused(event)
             case Ended(q850, lost):
                 self._ended_by("callee", q850, lost)
             case AckMissing():
                 self.release(Local.NO_ACK)
+            case AnswerUnusable():
+                self.release(Local.NO_SESSION)
+            case Expired(failed):
+                self.release(Local.REFRESH_FAILED if failed else Local.SESSION_EXPIRED)
             case _:
                 if self.caller is not None:
                     cross(event, self.caller)
@@ -289,12 +326,13 @@ class Call(Timer):
             self._set_ring_alarm(now.monotonic)
         if not self._ringing_ms:
             self._ringing_ms = now.utc_ms
-            self.exchange.rang(self, now.monotonic - self._arrived.monotonic)
+            trunk = self.callee.route_name if self.callee is not None else ""
+            self.exchange.rang(self, trunk, now.monotonic - self._arrived.monotonic)
         if self.caller is not None:
             # 181 and 182 tell of the callee's arrangements: to the caller it just rings or is being reached
             self.caller.progress(183 if status == 183 or (sdp and status != 180) else 180, sdp)
 
-    def _on_answered(self, sdp: bytes) -> None:
+    def _on_answered(self, sdp: bytes, settled: bool) -> None:
         caller, callee = self.caller, self.callee
         if caller is None or callee is None:
             return
@@ -311,21 +349,24 @@ class Call(Timer):
                 self.record_id, now.utc_ms, self._ringing_ms, self.egress, callee.dialog.call_id, round(setup * 1000)
             )
         )
-        self.exchange.answered(self, setup)
+        self.exchange.answered(self, self.egress, setup)
         self.route = None  # what set-up needed is not kept while people talk
         self._targets = []
+        self._target = None
         self.offer = b""
         self._set_alarm(_Alarm.LONGEST, self.longest_seconds)
-        caller.answer(sdp, callee.wants_answer)
+        caller.answer(sdp, callee.wants_answer, settled)
 
     def _on_refused(self, refused: Refused) -> None:
-        callee = self.callee
+        target = self._target
         rang = self._alarm is _Alarm.RINGING
-        self._note_route(str(refused.status))
-        # §21.5.4: a 503 without Retry-After speaks of this call only; and another peer may yet speak for the trunk
-        more = {trunk.name for trunk, _ in self._targets}
-        if refused.status == 503 and refused.retry_after and callee is not None and callee.route_name not in more:
-            self.exchange.park(callee.route_name, refused.retry_after)
+        self._note_route("unreachable" if refused.lost else str(refused.status))
+        if target is not None:
+            if refused.lost and self._alarm is _Alarm.NO_REPLY:
+                self.exchange.silent(target)
+            elif refused.status == 503 and refused.retry_after:
+                # §21.5.4; without Retry-After it speaks of this call only
+                self.exchange.park(target, refused.retry_after)
         self._failure = refused
         if refused.status in FAILOVER and not rang:
             self._try_next()
@@ -345,14 +386,16 @@ class Call(Timer):
         """Dial the next route, or give the attempt up with what the last one said."""
         self.callee = None
         while self._targets:
-            trunk, peer = self._targets.pop(0)
-            barred = self.exchange.barred(trunk)
+            target = self._targets.pop(0)
+            barred = self.exchange.barred(target)
             if barred:
-                self._tried = (*self._tried, f"{trunk.name}:{barred}")
+                self._tried = (*self._tried, f"{target.trunk.name}:{barred}")
                 continue
+            self._target = target
             self._set_alarm(_Alarm.NO_REPLY, self.exchange.limits.no_reply_seconds)
-            self.callee = self.exchange.dial(self, trunk, peer)
+            self.callee = self.exchange.dial(self, target)
             return
+        self._target = None
         if self._failure is not None:
             self._finish_refused(self._failure)
         else:

@@ -8,15 +8,21 @@ from dataclasses import dataclass
 __all__ = [
     "AckMissing",
     "Acked",
+    "AnswerUnusable",
     "Answered",
     "Cancelled",
     "Ended",
+    "Expired",
     "Info",
     "InfoAnswered",
     "LegEvent",
+    "Moved",
+    "PrackMissing",
+    "Pracked",
     "Progress",
     "Refused",
     "Trying",
+    "Unchanged",
     "UpdateAnswered",
     "UpdateRefused",
     "Updated",
@@ -38,9 +44,11 @@ class Progress:
 
 @dataclass(slots=True)
 class Answered:
-    """The callee took the call; ``sdp`` answers the offer, or is the offer when there was none."""
+    """The callee took the call; ``sdp`` answers the offer, or is the offer when there was none. ``settled``: offer and
+    answer were over before, and the last Progress with a description is what they came to."""
 
     sdp: bytes
+    settled: bool = False
 
 
 @dataclass(slots=True)
@@ -52,14 +60,30 @@ class Acked:
 
 @dataclass(slots=True)
 class Updated:
-    """A party wants another session (re-INVITE); ``sdp`` is its offer, empty when it asks for one."""
+    """A party wants another session (re-INVITE); ``sdp`` is its offer, empty when it asks for one. ``refresh``: it may
+    only want to keep its session timer going. ``at_once``: it waits in an UPDATE or PRACK, which cannot ring."""
 
     sdp: bytes
+    refresh: bool = False
+    at_once: bool = False
 
 
 @dataclass(slots=True)
 class UpdateAnswered:
     """The other party agreed; ``sdp`` as in Answered."""
+
+    sdp: bytes
+
+
+@dataclass(slots=True)
+class Unchanged:
+    """What the refresh of the other side offers is in force here already: nothing has to be asked."""
+
+
+@dataclass(slots=True)
+class Moved:
+    """A party answered our refresh with another description than before: news for the other, whose word on it nobody
+    waits for."""
 
     sdp: bytes
 
@@ -74,18 +98,20 @@ class UpdateRefused:
 @dataclass(slots=True)
 class Refused:
     """The callee's side will not take the call. ``retry_after`` in seconds, 0 when not said; ``q850`` 0 when not
-    said."""
+    said. ``lost``: nobody said that, the far end could not be reached."""
 
     status: int
     q850: int
     retry_after: int
+    lost: bool = False
 
 
 @dataclass(slots=True)
 class Cancelled:
-    """The caller gave up before the answer."""
+    """The caller gave up before the answer, or took a re-INVITE back; the causes of its Reason, 0 when not said."""
 
     q850: int
+    sip: int
 
 
 @dataclass(slots=True)
@@ -94,6 +120,31 @@ class Ended:
 
     q850: int
     lost: bool
+
+
+@dataclass(slots=True)
+class Expired:
+    """The session timer of this side ran out (RFC 4028 §10). ``failed``: our own refresh came to nothing; else the peer
+    sent none."""
+
+    failed: bool
+
+
+@dataclass(slots=True)
+class Pracked:
+    """The caller confirmed a provisional answer that held an offer: ``sdp`` answers it."""
+
+    sdp: bytes
+
+
+@dataclass(slots=True)
+class PrackMissing:
+    """Our reliable provisional answer was never confirmed (RFC 3262 §3)."""
+
+
+@dataclass(slots=True)
+class AnswerUnusable:
+    """The ACK held an answer to the offer in our 2xx that cannot be passed on: the other side has none then."""
 
 
 @dataclass(slots=True)
@@ -125,11 +176,17 @@ LegEvent = (
     | Acked
     | Updated
     | UpdateAnswered
+    | Unchanged
+    | Moved
     | UpdateRefused
     | Refused
     | Cancelled
     | Ended
+    | Expired
     | AckMissing
+    | AnswerUnusable
+    | Pracked
+    | PrackMissing
     | Info
     | InfoAnswered
 )

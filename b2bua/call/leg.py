@@ -1,26 +1,25 @@
 """One side of a call: a dialog with one peer, translated to and from call events.
 
-This file holds what both sides do once a dialog stands: BYE, re-INVITE, INFO and the care for a 2xx until its ACK.
-How a dialog comes about is in caller.py and callee.py.
+This file holds what both sides do in a dialog whatever its session: BYE, INFO and the care for a 2xx until its ACK.
+Another session is in renegotiation.py; how a dialog comes about is in caller.py and callee.py.
 """
 
 from enum import IntEnum
 from typing import NamedTuple, Protocol
 
+from b2bua.call.credentials import Account, echoes
 from b2bua.call.events import (
     Acked,
     AckMissing,
-    Cancelled,
+    AnswerUnusable,
     Ended,
     Info,
     InfoAnswered,
     LegEvent,
-    UpdateAnswered,
-    Updated,
-    UpdateRefused,
 )
 from b2bua.call.refusals import relayed_status
 from b2bua.call.session import Session, session_description
+from b2bua.call.session_timer import SessionTimers
 from b2bua.sip.dialog import Dialog
 from b2bua.sip.dtmf import DTMF_TYPES, clean_dtmf
 from b2bua.sip.endpoint import Endpoint
@@ -28,15 +27,13 @@ from b2bua.sip.errors import ParseError
 from b2bua.sip.headers import parse_q850
 from b2bua.sip.message import Message, Request, Response
 from b2bua.sip.timers import Timer
-from b2bua.sip.transaction import ClientTransaction, Flow, Input, ServerTransaction, State
+from b2bua.sip.transaction import ClientTransaction, Flow, ServerTransaction
 
-__all__ = ["ALLOW", "SDP", "CallControl", "Leg", "LegState", "Now", "Signalling", "cause_line"]
+__all__ = ["ACCEPT", "ALLOW", "SDP", "SUPPORTED", "CallControl", "Leg", "LegState", "Now", "Signalling", "cause_line"]
 
 SDP = "application/sdp"
-# tags of a re-INVITE that is to be cancelled as soon as the peer has said anything, and of one that was
-CANCEL_WANTED, CANCELLED = 1, 2
-UPDATE_REFUSALS = frozenset((415, 487, 488, 491, 606))  # what the peer says of a re-INVITE that the other side may hear
-ALLOW = "Allow: INVITE, ACK, CANCEL, BYE, INFO, OPTIONS"
+ALLOW = "Allow: INVITE, ACK, CANCEL, BYE, INFO, OPTIONS, PRACK, UPDATE"
+SUPPORTED = "Supported: 100rel"
 ACCEPT = "Accept: application/sdp"
 ACCEPT_DTMF = f"Accept: {', '.join(sorted(DTMF_TYPES))}"
 
@@ -65,10 +62,11 @@ class CallControl(Protocol):
 class Signalling:
     """What all legs share: the endpoint, the table of dialogs by our own tag, and the time of the present step."""
 
-    __slots__ = ("agent", "endpoint", "legs", "now", "tripped")
+    __slots__ = ("agent", "endpoint", "legs", "now", "session_timers", "tripped")
 
-    def __init__(self, endpoint: Endpoint, product: str) -> None:
+    def __init__(self, endpoint: Endpoint, product: str, session_timers: SessionTimers) -> None:
         self.endpoint = endpoint
+        self.session_timers = session_timers
         self.agent = product
         self.legs: dict[str, Leg] = {}
         self.now = Now(0.0, 0)
@@ -83,22 +81,21 @@ class Leg(Timer):
     """Base of CallerLeg and CalleeLeg; its timer repeats the 2xx that we sent until the ACK comes (RFC 3261 §13.3.1.4).
 
     ``forbidden`` holds the digits that must never leave on this leg; ``own`` the texts that the peer itself gave us,
-    which may hold any digits without telling it anything new.
+    which may hold any digits without telling it anything new. ``account``: our credentials at the peer's trunk.
     """
 
     __slots__ = (
         "_answer",
         "_answer_cseq",
         "_answer_offered",
+        "_credentials",
         "_give_up_at",
         "_hold_ack",
         "_infos",
         "_interval",
         "_last_ack",
         "_late_cause",
-        "_pending",
-        "_reinvite",
-        "_reinvite_offered",
+        "account",
         "bye",
         "call",
         "contact",
@@ -121,54 +118,20 @@ class Leg(Timer):
         self.own: tuple[str, ...] = ()
         self.session = Session(signalling.endpoint.token)
         self.bye: ClientTransaction | None = None
+        self.account: Account | None = None  # who we are, should this peer ask
+        self._credentials: tuple[str, ...] = ()  # header lines of our last INVITE, for its ACK (§22.1)
         self._answer: tuple[bytes, ServerTransaction] | None = None  # our 2xx while it waits for its ACK
         self._answer_cseq = 0
         self._answer_offered = False  # our 2xx held an offer, so the ACK holds the answer
         self._interval = 0.0
         self._give_up_at = 0.0
         self._late_cause = 0  # of the BYE that waits for the ACK of our 2xx
-        self._pending: ServerTransaction | None = None  # the peer's re-INVITE while the other side thinks
-        self._reinvite: ClientTransaction | None = None  # our re-INVITE while the peer thinks
-        self._reinvite_offered = False
         self._hold_ack = 0  # CSeq of a 2xx whose ACK waits for the answer from the other side
         self._last_ack: tuple[int, bytes] = (0, b"")  # CSeq and wire form: a 2xx that comes again gets the same ACK
         self._infos: dict[int, ServerTransaction] | None = None
         signalling.legs[dialog.local_tag] = self
 
     # what the bridge asks for
-
-    def update(self, sdp: bytes) -> None:
-        """Offer the peer another session; answered by UpdateAnswered or UpdateRefused."""
-        if self.state is not LegState.UP or self._reinvite or self._pending or self._answer or self._hold_ack:
-            self.call.heard(self, UpdateRefused(491))
-            return
-        self._reinvite_offered = bool(sdp)
-        self._reinvite = self._request(
-            "INVITE", (self._contact_line(), ALLOW), SDP, self.session.present(sdp, self._host())
-        )
-
-    def answer_update(self, sdp: bytes) -> None:
-        """The other side agreed to the peer's re-INVITE."""
-        transaction, self._pending = self._pending, None
-        if transaction is not None and transaction.alive and self.state is LegState.UP:
-            self._accept(transaction, sdp, offered=self._answer_offered)
-
-    def refuse_update(self, status: int) -> None:
-        """The other side did not agree; the session stays as it was."""
-        transaction, self._pending = self._pending, None
-        if transaction is not None and transaction.alive:
-            self._respond(transaction, status)
-
-    def cancel_update(self) -> None:
-        """The other side takes its re-INVITE back; what the peer says to that is the answer."""
-        reinvite = self._reinvite
-        if reinvite is None or reinvite.tag:
-            return
-        if reinvite.state is State.PROCEEDING:
-            reinvite.tag = CANCELLED
-            self.signalling.endpoint.cancel(reinvite, self.signalling.now.monotonic)
-        else:
-            reinvite.tag = CANCEL_WANTED  # §9.1: not before the peer has said anything
 
     def acknowledge(self, sdp: bytes) -> None:
         """The other side confirmed: send the ACK that waited for its answer."""
@@ -210,23 +173,14 @@ class Leg(Timer):
     def on_request(self, transaction: ServerTransaction, request: Request) -> None:
         """A request inside the dialog (§12.2.2)."""
         transaction.owner = self
-        dialog = self.dialog
+        dialog = self._dialog_with(request.from_tag)
         if request.call_id != dialog.call_id or (dialog.remote_tag and request.from_tag != dialog.remote_tag):
             self._respond(transaction, 481)
-            return
-        if request.cseq <= dialog.remote_cseq:
+        elif request.cseq <= dialog.remote_cseq:
             self._respond(transaction, 500)  # out of order
-            return
-        dialog.remote_cseq = request.cseq
-        method = request.method
-        if method == "BYE":
-            self._on_bye(transaction, request)
-        elif self.state is not LegState.UP:
-            self._respond(transaction, 481 if self.state is LegState.OVER else 491 if method == "INVITE" else 500)
-        elif method == "INVITE":
-            self._on_reinvite(transaction, request)
         else:
-            self._on_info(transaction, request)
+            dialog.remote_cseq = request.cseq
+            self._take(transaction, request)
 
     def on_ack(self, request: Request) -> None:
         """The ACK of our 2xx."""
@@ -238,44 +192,56 @@ class Leg(Timer):
             self._say_bye(self._late_cause)
             return
         sdp = b""
+        usable = True
         if self._answer_offered and request.body:
             try:
                 sdp = session_description(request)
             except ParseError:
-                sdp = b""  # an unusable answer: the far side keeps what it had
-        self.call.heard(self, Acked(sdp))
+                usable = False
+        self._confirmed(sdp)
+        if not usable:
+            self.call.heard(self, AnswerUnusable())
 
     def on_cancel(self, transaction: ServerTransaction, request: Request) -> None:
-        """The peer takes its re-INVITE back: whether it still can is for the other side to say."""
-        if transaction is self._pending:
-            self.call.heard(self, Cancelled(0))
+        """The peer takes back an INVITE of which nothing is left to take back."""
 
     def on_response(self, transaction: ClientTransaction, response: Response) -> None:
         """An answer to a request of ours in the dialog."""
-        method = transaction.method
-        if method == "INVITE":
-            self._on_reinvite_answer(transaction, response)
-        elif transaction is self.bye:
+        if transaction is self.bye:
             self._gone()
-        elif method == "INFO":
+        elif transaction.method == "INFO":
             status = response.status
             self.call.heard(self, InfoAnswered(transaction.tag, status if status < 300 else relayed_status(status)))
             if status in (408, 481):
                 self.call.heard(self, Ended(0, True))
 
+    def on_challenge(self, transaction: ClientTransaction, response: Response) -> bool:
+        """401 or 407: send the request again with our credentials (§22.2). False: it is an answer like any other."""
+        account = self.account
+        if account is None or (self.state is LegState.OVER and transaction.method != "BYE"):
+            return False
+        if transaction.method == "INVITE" and transaction.tag:
+            return False  # it has been taken back
+        challenges = account.take(transaction, response)
+        if not challenges:
+            return False
+        for challenge in challenges:
+            self._said(*echoes(challenge))
+        dialog = self._dialog_with(response.to_tag)
+        known = response.to_tag == dialog.remote_tag or not dialog.remote_tag
+        cseq = dialog.next_cseq() if known else response.cseq + 1
+        again, lines = account.repeat(self.signalling.endpoint, transaction, cseq, self.signalling.now.monotonic)
+        if again.method == "INVITE":
+            self._credentials = lines
+        self._replaced(transaction, again)
+        return True
+
     def on_failed(self, transaction: ClientTransaction | ServerTransaction) -> None:
         """A request of ours was never answered, or its transport failed."""
-        if not isinstance(transaction, ClientTransaction):
-            if transaction is self._pending:
-                self.call.heard(self, Ended(0, True))  # a re-INVITE that the other side left ringing for an hour
-        elif transaction is self.bye:
+        if transaction is self.bye:
             self._gone()
-        elif transaction.method == "INFO":
+        elif isinstance(transaction, ClientTransaction) and transaction.method == "INFO":
             self.call.heard(self, InfoAnswered(transaction.tag, 408))
-            self.call.heard(self, Ended(0, True))
-        elif transaction is self._reinvite:
-            self._reinvite = None
-            self.call.heard(self, UpdateRefused(408))
             self.call.heard(self, Ended(0, True))
 
     def fire(self, now: float) -> None:
@@ -297,6 +263,37 @@ class Leg(Timer):
 
     # parts
 
+    def _replaced(self, transaction: ClientTransaction, again: ClientTransaction) -> None:
+        """A request of ours goes on in another transaction."""
+        if transaction is self.bye:
+            self.bye = again
+
+    def _authorised(self, method: str, uri: str, extra: tuple[str, ...], body: bytes) -> tuple[str, ...]:
+        """Header lines with the credentials that the peer has asked for before."""
+        if self.account is None:
+            return extra
+        lines = self.account.lines(method, uri, body)
+        if method == "INVITE":
+            self._credentials = lines
+        return (*extra, *lines)
+
+    def _dialog_with(self, tag: str) -> Dialog:
+        """The dialog in which the peer with this tag speaks."""
+        return self.dialog
+
+    def _take(self, transaction: ServerTransaction, request: Request) -> None:
+        """A request in its right order: BYE and INFO; renegotiation.py knows the others."""
+        if request.method == "BYE":
+            self._on_bye(transaction, request)
+        elif self.state is LegState.UP:
+            self._on_info(transaction, request)
+        else:
+            self._respond(transaction, 481 if self.state is LegState.OVER else 500)
+
+    def _confirmed(self, sdp: bytes) -> None:
+        """The ACK of our 2xx has come, with the answer where the 2xx held an offer."""
+        self.call.heard(self, Acked(sdp))
+
     def _on_bye(self, transaction: ServerTransaction, request: Request) -> None:
         self._respond(transaction, 200)
         if self.bye is not None:
@@ -307,27 +304,6 @@ class Leg(Timer):
         self._gone()
         if not was_over:
             self.call.heard(self, Ended(cause, False))
-
-    def _on_reinvite(self, transaction: ServerTransaction, request: Request) -> None:
-        if self._pending is not None or self._answer is not None:
-            # §14.2: one at a time; 0 to 10 seconds, ours is drawn from the token so that it is not always the same
-            wait = int(self.signalling.endpoint.token()[:4], 16) % 11
-            self._respond(transaction, 500, (f"Retry-After: {wait}",))
-            return
-        if self._reinvite is not None:
-            self._respond(transaction, 491)
-            return
-        try:
-            sdp = session_description(request)
-            self._retarget(request)
-        except ParseError as error:
-            self._respond(transaction, error.status, (ACCEPT,) if error.status == 415 else ())
-            return
-        self._pending = transaction
-        self._answer_cseq = request.cseq
-        self._answer_offered = not sdp
-        self._respond(transaction, 100)
-        self.call.heard(self, Updated(sdp))
 
     def _on_info(self, transaction: ServerTransaction, request: Request) -> None:
         content_type = (request.get("content-type") or "").partition(";")[0].strip().lower()
@@ -343,43 +319,13 @@ class Leg(Timer):
         self._infos[request.cseq] = transaction
         self.call.heard(self, Info(request.cseq, content_type, body))
 
-    def _on_reinvite_answer(self, transaction: ClientTransaction, response: Response) -> None:
-        status = response.status
-        if status < 200:
-            if transaction.tag == CANCEL_WANTED and transaction is self._reinvite:
-                transaction.tag = CANCELLED
-                self.signalling.endpoint.cancel(transaction, self.signalling.now.monotonic)
-            return
-        if transaction is not self._reinvite:
-            if status < 300 and not self._hold_ack:
-                self._acknowledge_again(response)
-            return
-        self._reinvite = None
-        if status >= 300:
-            told = status if status in UPDATE_REFUSALS else 500 if status < 600 else 603
-            self.call.heard(self, UpdateRefused(told))
-            if status in (408, 481):
-                self.call.heard(self, Ended(0, True))  # §12.2.1.2: the dialog is gone
-            return
-        try:
-            self._retarget(response)
-            sdp = session_description(response)
-        except ParseError:
-            self._send_ack(response.cseq, b"")
-            self.call.heard(self, UpdateRefused(488))
-            return
-        if self._reinvite_offered or self.state is not LegState.UP:
-            self._send_ack(response.cseq, b"")
-        else:
-            self._hold_ack = response.cseq
-        self.call.heard(self, UpdateAnswered(sdp))
-
     def _accept(self, transaction: ServerTransaction, sdp: bytes, offered: bool) -> None:
         """Send the 2xx of an INVITE and care for it until its ACK."""
         endpoint = self.signalling.endpoint
         now = self.signalling.now.monotonic
         body = self.session.present(sdp, self._host())
-        extra = (self._contact_line(), ALLOW, f"Server: {self.signalling.agent}")
+        about = (self._contact_line(), ALLOW, SUPPORTED, f"Server: {self.signalling.agent}")
+        extra = (*about, *self._answer_lines("INVITE"))
         wire = endpoint.respond(transaction, 200, now, extra=extra, content_type=SDP, body=body)
         if not wire:
             return  # stopped at the tripwire; the call is about to be released
@@ -388,6 +334,10 @@ class Leg(Timer):
         self._interval = endpoint.values.t1
         self._give_up_at = now + endpoint.values.timeout
         endpoint.timers.set(self, now + self._interval, now)
+
+    def _answer_lines(self, method: str) -> tuple[str, ...]:
+        """Further header lines of our 2xx to a request that concerns the session."""
+        return ()
 
     def _send_ack(self, cseq: int, body: bytes) -> None:
         dialog = self.dialog
@@ -401,6 +351,7 @@ class Leg(Timer):
             cseq,
             owner=self,
             routes=routes,
+            extra=self._credentials,
             content_type=SDP,
             body=body,
         )
@@ -413,9 +364,16 @@ class Leg(Timer):
             self.signalling.endpoint.transmit(wire, self.dialog.flow, self, True)
 
     def _request(
-        self, method: str, extra: tuple[str, ...] = (), content_type: str = "", body: bytes = b""
+        self,
+        method: str,
+        extra: tuple[str, ...] = (),
+        content_type: str = "",
+        body: bytes = b"",
+        dialog: Dialog | None = None,
     ) -> ClientTransaction:
-        dialog = self.dialog
+        """Send a request in the dialog, or in another one of this leg."""
+        if dialog is None:
+            dialog = self.dialog
         uri, routes = dialog.request_uri()
         return self.signalling.endpoint.request(
             method,
@@ -428,7 +386,7 @@ class Leg(Timer):
             self.signalling.now.monotonic,
             owner=self,
             routes=routes,
-            extra=(*extra, f"User-Agent: {self.signalling.agent}"),
+            extra=self._authorised(method, uri, (*extra, f"User-Agent: {self.signalling.agent}"), body),
             content_type=content_type,
             body=body,
         )
@@ -456,11 +414,6 @@ class Leg(Timer):
         self.state = LegState.OVER
         self._answer = None
         self.signalling.endpoint.timers.cancel(self)
-        transaction, self._pending = self._pending, None
-        if transaction is not None and transaction.alive:
-            self._respond(transaction, 487)
-        if self._reinvite is not None and self._reinvite.alive:
-            self._reinvite.step(Input.ABANDON, self.signalling.now.monotonic)
         for waiting in (self._infos or {}).values():
             if waiting.alive:
                 self._respond(waiting, 481)

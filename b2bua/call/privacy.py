@@ -6,13 +6,16 @@ fields. So there is no list of headers to remove: there is only what is written 
 
 from dataclasses import dataclass
 
+from b2bua.call.listeners import contact_uri
 from b2bua.sip.errors import ParseError
 from b2bua.sip.headers import parse_name_addr, split_list
 from b2bua.sip.message import Request
+from b2bua.sip.transaction import Flow
 from b2bua.sip.uri import dialled_user, parse_uri
 from routing.decide import Route
 from routing.numbers import bare_digits, format_middle, format_subscriber, parse_subscriber
-from routing.trunks import Identity, Peer, Trunk, format_peer
+from routing.targets import uri_host
+from routing.trunks import Identity, Peer, Trunk
 
 __all__ = ["Invitation", "claimed_caller", "invitation", "reveals"]
 
@@ -32,16 +35,19 @@ class Invitation:
     own: tuple[str, ...]
 
 
-def invitation(route: Route, trunk: Trunk, peer: Peer, sent_by: str, lines: tuple[str, ...]) -> Invitation:
+def invitation(
+    route: Route, trunk: Trunk, peer: Peer, flow: Flow, sent_by: str, lines: tuple[str, ...]
+) -> Invitation:
     """Address a call to the callee over one trunk, from the middle number and nothing else.
 
-    ``sent_by`` is our host:port on that side; ``lines`` are the headers about ourselves that every INVITE has.
+    ``flow`` is the way there and ``sent_by`` our host:port on it; ``lines`` are the headers about ourselves that every
+    INVITE has.
     """
     shown = format_middle(route.shown, trunk.number_form)
     host = sent_by.rpartition(":")[0]
-    target = f"sip:{format_subscriber(route.callee, trunk.number_form)}@{format_peer(peer)}"
+    target = f"sip:{format_subscriber(route.callee, trunk.number_form)}@{uri_host(peer)}"
     identity = f"<sip:{shown}@{host}>"
-    contact = f"sip:{shown}@{sent_by}"
+    contact = contact_uri(flow, sent_by, shown)
     extra = (f"Contact: <{contact}>", *lines)
     if trunk.send_identity:
         extra = (*extra, f"P-Asserted-Identity: {identity}")

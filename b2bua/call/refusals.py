@@ -39,6 +39,9 @@ class Local(StrEnum):
     """The switch's own reasons: limits, its state, and requests it cannot honour."""
 
     DRAINING = "draining"
+    OVERLOAD = "overload"
+    TRUNK_REMOVED = "trunk_removed"
+    UNDECIDED = "undecided"
     JOURNAL_FAILED = "journal_failed"
     TOTAL_LIMIT = "total_limit"
     TRUNK_LIMIT = "trunk_limit"
@@ -50,12 +53,18 @@ class Local(StrEnum):
     BAD_MEDIA_TYPE = "bad_media_type"
     BAD_SESSION = "bad_session"
     URI_SCHEME = "uri_scheme"
+    SESSION_INTERVAL = "session_interval"
     TRIPWIRE = "tripwire"
     NO_ACK = "no_ack"
+    NO_PRACK = "no_prack"
+    NO_SESSION = "no_session"
     LONGEST_CALL = "longest_call"
     HUNG_UP = "hung_up"
     SHUTDOWN = "shutdown"
     PEER_LOST = "peer_lost"
+    BLOCK_ENDED = "block_ended"
+    REFRESH_FAILED = "refresh_failed"
+    SESSION_EXPIRED = "session_expired"
 
 
 class Verdict(NamedTuple):
@@ -85,6 +94,10 @@ REFUSALS: Final[dict[str, Verdict]] = {
     Reason.STORE_UNAVAILABLE: Verdict(503, 41, "binding store unavailable", 10),
     # the switch's state and limits
     Local.DRAINING: Verdict(503, 41, "draining", 30),
+    # short, since who obeys it sends nothing at all meanwhile
+    Local.OVERLOAD: Verdict(503, 42, "overload", 2),
+    Local.TRUNK_REMOVED: Verdict(403, 21, "trunk not served"),
+    Local.UNDECIDED: Verdict(503, 41, "no decision in time", 10),
     Local.JOURNAL_FAILED: Verdict(503, 41, "records cannot be written", 30),
     Local.TOTAL_LIMIT: Verdict(503, 42, "node full", 5),
     Local.TRUNK_LIMIT: Verdict(503, 42, "trunk full", 5),
@@ -97,13 +110,19 @@ REFUSALS: Final[dict[str, Verdict]] = {
     Local.BAD_MEDIA_TYPE: Verdict(415, 79, "body type not supported"),
     Local.BAD_SESSION: Verdict(488, 79, "session description not usable"),
     Local.URI_SCHEME: Verdict(416, 127, "URI scheme not supported"),
+    Local.SESSION_INTERVAL: Verdict(422, 127, "session interval too small"),
     # calls that the switch ends by itself; the status is for one that is not answered yet
     Local.TRIPWIRE: Verdict(500, 41, "internal error"),
     Local.NO_ACK: Verdict(500, 102, "answer not acknowledged"),
+    Local.NO_PRACK: Verdict(504, 102, "provisional answer not acknowledged"),
+    Local.NO_SESSION: Verdict(488, 79, "offer not answered"),
     Local.LONGEST_CALL: Verdict(500, 16, "longest call reached"),
     Local.HUNG_UP: Verdict(480, 16, "ended by the operator"),
     Local.SHUTDOWN: Verdict(503, 41, "shutting down", 30),
     Local.PEER_LOST: Verdict(500, 102, "peer does not answer"),
+    Local.BLOCK_ENDED: Verdict(403, 21, "number block withdrawn"),
+    Local.REFRESH_FAILED: Verdict(500, 102, "session refresh failed"),
+    Local.SESSION_EXPIRED: Verdict(500, 102, "session expired"),
 }
 
 

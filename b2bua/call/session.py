@@ -32,21 +32,29 @@ def session_description(message: Message) -> bytes:
 
 class Session:
     """Our origin on one leg (RFC 4566 §5.2): a random session id, and a version that rises when the description
-    changes."""
+    changes.
 
-    __slots__ = ("_id", "_last", "_version")
+    ``last`` is the description sent last, without its origin; ``refused`` that the peer did not take it.
+    """
+
+    __slots__ = ("_id", "_version", "last", "refused")
 
     def __init__(self, token: Callable[[], str]) -> None:
         self._id = int(token()[:8], 16) % 1_000_000_000
         self._version = 1
-        self._last = 0  # hash of what was sent last; the description itself is not worth its memory
+        self.last = b""
+        self.refused = False
 
     def present(self, content: bytes, address: str) -> bytes:
         """The whole description to send on this leg; b'' for none."""
         if not content:
             return b""
-        fingerprint = hash(content)
-        if self._last not in (0, fingerprint):
+        if self.last and self.last != content:
             self._version += 1
-        self._last = fingerprint
+        self.last = content
+        self.refused = False
         return with_origin(content, Origin(self._id, self._version, address))
+
+    def holds(self, content: bytes) -> bool:
+        """Whether this description is in force here already."""
+        return content == self.last and not self.refused and bool(content)

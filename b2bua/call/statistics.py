@@ -29,13 +29,47 @@ class Histogram:
 class Statistics:
     """Everything call control counts. Keys hold trunk names and our own words, never a number."""
 
-    __slots__ = ("answer", "attempts", "drops", "outcomes", "refusals", "setup", "tripwire")
+    __slots__ = (
+        "answer",
+        "attempts",
+        "authentication_failures",
+        "challenges",
+        "challenges_answered",
+        "drops",
+        "outcomes",
+        "refreshes_received",
+        "refreshes_sent",
+        "refusals",
+        "sessions_expired",
+        "setup",
+        "tripwire",
+    )
 
     def __init__(self) -> None:
         self.attempts: Counter[str] = Counter()  # by ingress trunk
         self.outcomes: Counter[tuple[str, str]] = Counter()  # by ingress trunk and outcome
         self.refusals: Counter[tuple[str, str]] = Counter()  # by ingress trunk and reason
         self.drops: Counter[str] = Counter()  # datagrams dropped before parsing, by cause
-        self.setup = Histogram(SETUP_BOUNDS)
-        self.answer = Histogram(ANSWER_BOUNDS)
+        self.setup: dict[str, Histogram] = {}  # by egress trunk
+        self.answer: dict[str, Histogram] = {}  # likewise
         self.tripwire = 0
+        self.challenges = 0  # requests that were asked who sends them
+        self.challenges_answered: Counter[str] = Counter()  # challenges to requests of ours, by trunk
+        self.authentication_failures: Counter[tuple[str, str]] = Counter()  # by trunk, '' where none is known; reason
+        self.refreshes_sent = 0  # of session timers, each once
+        self.refreshes_received = 0
+        self.sessions_expired = 0
+
+    def setup_by(self, trunk: str) -> Histogram:
+        """The times from INVITE to ringing over an egress trunk."""
+        histogram = self.setup.get(trunk)
+        if histogram is None:
+            histogram = self.setup[trunk] = Histogram(SETUP_BOUNDS)
+        return histogram
+
+    def answer_by(self, trunk: str) -> Histogram:
+        """The times from INVITE to answer over an egress trunk."""
+        histogram = self.answer.get(trunk)
+        if histogram is None:
+            histogram = self.answer[trunk] = Histogram(ANSWER_BOUNDS)
+        return histogram

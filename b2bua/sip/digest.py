@@ -1,11 +1,12 @@
 """Digest authentication, both roles (RFC 7616, RFC 8760, and RFC 2617 for peers without qop).
 
 Nonces and cnonces are handed in: nothing here draws randomness or remembers what was issued. Values are kept without
-their quotes and escapes; ``format_x`` puts them back.
+their quotes and escapes; ``format_x`` puts them back. What proves a name is H(A1), which ``hash_secret`` makes of a
+password: so a peer may also give us that instead of the password.
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from hashlib import new as new_hash
@@ -22,6 +23,7 @@ __all__ = [
     "choose_challenge",
     "format_challenge",
     "format_credentials",
+    "hash_secret",
     "parse_challenge",
     "parse_credentials",
     "verify",
@@ -55,7 +57,13 @@ class Algorithm(StrEnum):
     SHA_512_256 = "SHA-512-256"
     SHA_512_256_SESS = "SHA-512-256-sess"
 
+    @property
+    def plain(self) -> "Algorithm":
+        """The algorithm that its H(A1) is made with: itself, or what a session variant is a variant of."""
+        return Algorithm(self.removesuffix("-sess"))
 
+
+_QOPS = ("auth", "auth-int")
 _ALGORITHMS = {algorithm.lower(): algorithm for algorithm in Algorithm}
 _HASHES = {"MD5": "md5", "SHA-256": "sha256", "SHA-512-256": "sha512_256"}
 
@@ -94,7 +102,7 @@ def parse_challenge(value: str) -> Challenge:
     """One challenge; ParseError when it is malformed, of another scheme, or asks what is not spoken here."""
     params = _parse(value)
     qop = tuple([option.strip().lower() for option in params.get("qop", "").split(",") if option.strip()])
-    if qop and "auth" not in qop:
+    if qop and not any(option in _QOPS for option in qop):
         raise ParseError("unknown digest qop")
     return Challenge(
         realm=_required(params, "realm"),
@@ -125,13 +133,18 @@ def format_challenge(challenge: Challenge) -> str:
     return f"Digest {', '.join(parts)}"
 
 
-def choose_challenge(values: Iterable[str]) -> Challenge | None:
-    """The first challenge that can be answered, as the server lists them by preference (RFC 8760 §2.4); None: none."""
+def choose_challenge(values: Iterable[str], known: Container[Algorithm] = tuple(Algorithm)) -> Challenge | None:
+    """The first challenge that can be answered, as the server lists them by preference (RFC 8760 §2.4); None: none.
+
+    ``known`` holds the algorithms there is a secret for.
+    """
     for value in values:
         try:
-            return parse_challenge(value)
+            challenge = parse_challenge(value)
         except ParseError:
             continue  # another scheme or algorithm is no fault, and a malformed one is no help
+        if challenge.algorithm.plain in known:
+            return challenge
     return None
 
 
@@ -139,7 +152,7 @@ def parse_credentials(value: str) -> Credentials:
     """The credentials of a request; ParseError when they are malformed or of another scheme."""
     params = _parse(value)
     qop = params.get("qop", "").lower()
-    if qop not in ("", "auth"):
+    if qop and qop not in _QOPS:
         raise ParseError("unknown digest qop")
     count = params.get("nc", "")
     if qop and not _COUNT.fullmatch(count):
@@ -192,11 +205,23 @@ def format_credentials(credentials: Credentials) -> str:
 
 
 def answer(
-    challenge: Challenge, *, method: str, uri: str, username: str, password: str, cnonce: str, count: int = 1
+    challenge: Challenge,
+    *,
+    method: str,
+    uri: str,
+    username: str,
+    secret: str,
+    cnonce: str,
+    count: int = 1,
+    body: bytes = b"",
 ) -> Credentials:
-    """The credentials for a request; ``count`` says how often this nonce has been used with them, from 1."""
-    qop = "auth" if challenge.qop else ""
-    session = challenge.algorithm.endswith("-sess")
+    """The credentials for a request; ``count`` says how often this nonce has been used with them, from 1.
+
+    ``secret`` is that of ``hash_secret`` for the challenge's realm and algorithm. ``body`` counts where the server asks
+    for auth-int alone.
+    """
+    qop = next((option for option in _QOPS if option in challenge.qop), "")
+    session = challenge.algorithm is not challenge.algorithm.plain
     shown = _hash(challenge.algorithm, f"{username}:{challenge.realm}") if challenge.userhash else username
     plain = Credentials(
         username=shown,
@@ -211,11 +236,13 @@ def answer(
         opaque=challenge.opaque,
         userhash=challenge.userhash,
     )
-    return replace(plain, response=_response(plain, method, username, password))
+    return replace(plain, response=_response(plain, method, secret, body))
 
 
-def verify(credentials: Credentials, challenge: Challenge, *, method: str, username: str, password: str) -> bool:
-    """Whether the credentials answer this challenge with this name and password.
+def verify(
+    credentials: Credentials, challenge: Challenge, *, method: str, username: str, secret: str, body: bytes = b""
+) -> bool:
+    """Whether the credentials answer this challenge with this name and the H(A1) of its password.
 
     That ``credentials.uri`` names the request and that ``credentials.count`` has risen is for the caller to see, who
     knows the request and remembers the nonce (RFC 7616 §3.4.6, §5.5).
@@ -225,21 +252,28 @@ def verify(credentials: Credentials, challenge: Challenge, *, method: str, usern
         or credentials.nonce != challenge.nonce
         or credentials.algorithm != challenge.algorithm
         or credentials.opaque != challenge.opaque
-        or bool(credentials.qop) != bool(challenge.qop)
+        or (credentials.qop not in challenge.qop if challenge.qop else credentials.qop)
     ):
         return False
     shown = _hash(credentials.algorithm, f"{username}:{challenge.realm}") if credentials.userhash else username
     known = compare_digest(credentials.username.encode("utf-8", "surrogateescape"), shown.encode())
-    expected = _response(credentials, method, username, password)
+    expected = _response(credentials, method, secret, body)
     return compare_digest(credentials.response.encode("utf-8", "surrogateescape"), expected.encode()) and known
 
 
-def _response(credentials: Credentials, method: str, username: str, password: str) -> str:
+def hash_secret(algorithm: Algorithm, username: str, realm: str, password: str) -> str:
+    """H(A1) of RFC 7616 §3.4.2 without the session's part, in hexadecimal: what a server may keep of a password."""
+    return _hash(algorithm, f"{username}:{realm}:{password}")
+
+
+def _response(credentials: Credentials, method: str, secret: str, body: bytes) -> str:
     algorithm = credentials.algorithm
-    secret = _hash(algorithm, f"{username}:{credentials.realm}:{password}")
-    if algorithm.endswith("-sess"):
+    if algorithm is not algorithm.plain:
         secret = _hash(algorithm, f"{secret}:{credentials.nonce}:{credentials.cnonce}")
-    request = _hash(algorithm, f"{method}:{credentials.uri}")
+    asked = f"{method}:{credentials.uri}"
+    if credentials.qop == "auth-int":
+        asked = f"{asked}:{_hash_bytes(algorithm, body)}"
+    request = _hash(algorithm, asked)
     if not credentials.qop:
         return _hash(algorithm, f"{secret}:{credentials.nonce}:{request}")
     middle = f"{credentials.nonce}:{credentials.count:08x}:{credentials.cnonce}:{credentials.qop}"
@@ -247,8 +281,11 @@ def _response(credentials: Credentials, method: str, username: str, password: st
 
 
 def _hash(algorithm: Algorithm, text: str) -> str:
-    name = _HASHES[algorithm.removesuffix("-sess")]
-    return new_hash(name, text.encode("utf-8", "surrogateescape"), usedforsecurity=False).hexdigest()
+    return _hash_bytes(algorithm, text.encode("utf-8", "surrogateescape"))
+
+
+def _hash_bytes(algorithm: Algorithm, data: bytes) -> str:
+    return new_hash(_HASHES[algorithm.plain], data, usedforsecurity=False).hexdigest()
 
 
 def _parse(value: str) -> dict[str, str]:

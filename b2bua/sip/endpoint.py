@@ -12,7 +12,7 @@ from b2bua.sip.errors import ParseError
 from b2bua.sip.headers import KNOWN_METHODS
 from b2bua.sip.message import Message, Request, Response
 from b2bua.sip.parser import Limits, parse, salvage
-from b2bua.sip.serialiser import format_request, format_response
+from b2bua.sip.serialiser import format_repetition, format_request, format_response
 from b2bua.sip.timers import TimerQueue, TimerValues
 from b2bua.sip.transaction import ClientTransaction, Flow, Input, ServerTransaction, State, derive
 
@@ -27,6 +27,8 @@ __all__ = [
 ]
 
 MAGIC_COOKIE = "z9hG4bK"
+# §18.1.1: where the path MTU is not known, a longer request has to go over a transport with congestion control
+LARGEST_UDP_REQUEST = 1300
 
 
 @dataclass(slots=True)
@@ -77,7 +79,7 @@ class Endpoint:
 
     ``token()`` returns a fresh random token (letters and digits, 64 bits or more). ``advertised`` maps a listener's
     name to the host:port that peers should see. ``gate(wire, flow, sender)`` is asked about every datagram that would
-    leave.
+    leave. ``heavy(flow)`` names the flow that takes a request too large for UDP, None where there is none.
     """
 
     def __init__(
@@ -88,12 +90,14 @@ class Endpoint:
         *,
         limits: Limits | None = None,
         gate: Callable[[bytes, Flow, object], bool] | None = None,
+        heavy: Callable[[Flow], Flow | None] | None = None,
     ) -> None:
         self.values = values
         self.token = token
         self.advertised = advertised
         self.limits = limits or Limits()
         self.gate = gate
+        self.heavy = heavy
         self.timers = TimerQueue()
         self.servers: dict[str, ServerTransaction] = {}
         self.clients: dict[str, ClientTransaction] = {}
@@ -112,7 +116,7 @@ class Endpoint:
         try:
             message = parse(data, self.limits)
         except ParseError as error:
-            self._unreadable(data, flow, error)
+            self.unreadable(data, flow, error)
             return
         if isinstance(message, Request):
             self.received[message.method if message.method in KNOWN_METHODS else "other"] += 1
@@ -129,6 +133,44 @@ class Endpoint:
         """The shell could not send for this transaction (§17.1.4, §17.2.4)."""
         if transaction.alive:
             transaction.step(Input.TRANSPORT_ERROR, now)
+
+    def undelivered(self, wire: bytes, now: float) -> None:
+        """A message of ours could not be delivered: the connection it needed could not be had. A large request is sent
+        over UDP then (§18.1.1)."""
+        try:
+            message = parse(wire)
+        except ParseError:
+            return  # the echo of something unreadable
+        branch = message.via.branch
+        transaction: ClientTransaction | ServerTransaction | None
+        if isinstance(message, Response):
+            key = f"{branch} {message.via.host}:{message.via.port} {message.cseq_method}"
+            transaction = self.servers.get(key)
+        else:
+            client = self.clients.get(f"{branch} {'INVITE' if message.method == 'ACK' else message.method}")
+            if client is not None and client.fall_back(now):
+                return
+            transaction = client
+        if transaction is not None:
+            self.transport_failed(transaction, now)
+
+    def connection_lost(self, flow: Flow, now: float) -> bool:
+        """A connection that has carried requests of ours is gone. Those without any answer fail, since the request may
+        be lost with it; whether others wait is returned: their answer may come over another connection (§18.2.2)."""
+        others = False
+        for transaction in list(self.clients.values()):
+            if transaction.flow == flow:
+                if transaction.state in (State.CALLING, State.TRYING):
+                    self.transport_failed(transaction, now)
+                elif transaction.state is State.PROCEEDING:
+                    others = True
+        return others
+
+    def unreachable(self, flow: Flow, now: float) -> None:
+        """Nor can the peer be connected to any more: nothing will come for those that wait."""
+        for transaction in list(self.clients.values()):
+            if transaction.flow == flow and transaction.state in (State.CALLING, State.TRYING, State.PROCEEDING):
+                self.transport_failed(transaction, now)
 
     def take_events(self) -> list[Event]:
         """What happened since the last call."""
@@ -159,10 +201,11 @@ class Endpoint:
     ) -> ClientTransaction:
         """Send a request in a transaction of its own (everything but ACK and CANCEL)."""
         branch = MAGIC_COOKIE + self.token()
+        via = self._via(flow, branch)
         wire = format_request(
             method,
             uri,
-            self._via(flow, branch),
+            via,
             from_value,
             to_value,
             call_id,
@@ -173,7 +216,20 @@ class Endpoint:
             content_type,
             body,
         )
+        return self._begin(method, branch, via, wire, flow, owner, now)
+
+    def _begin(
+        self, method: str, branch: str, via: str, wire: bytes, flow: Flow, owner: object, now: float, tag: int = 0
+    ) -> ClientTransaction:
+        """The transaction of a request of ours; a large one goes over TCP where the peer has it."""
+        fallback = None
+        if len(wire) > LARGEST_UDP_REQUEST and self.heavy is not None and (heavy := self.heavy(flow)) is not None:
+            fallback = flow, via
+            wire = wire.replace(via.encode(), self._via(heavy, branch).encode(), 1)
+            flow = heavy
         transaction = ClientTransaction(self, method, f"{branch} {method}", flow, wire, owner)
+        transaction.fallback = fallback
+        transaction.tag = tag
         self.clients[transaction.key] = transaction
         transaction.start(now)
         return transaction
@@ -189,20 +245,24 @@ class Endpoint:
         *,
         owner: object = None,
         routes: Sequence[str] = (),
+        extra: Sequence[str] = (),
         content_type: str = "",
         body: bytes = b"",
     ) -> bytes:
         """Send the ACK of a 2xx (§13.2.2.4) and return it, for the day the 2xx comes again."""
         via = self._via(flow, MAGIC_COOKIE + self.token())
-        wire = format_request("ACK", uri, via, from_value, to_value, call_id, cseq, 70, routes, (), content_type, body)
+        wire = format_request(
+            "ACK", uri, via, from_value, to_value, call_id, cseq, 70, routes, extra, content_type, body
+        )
         self.transmit(wire, flow, owner, False)
         return wire
 
-    def cancel(self, invite: ClientTransaction, now: float) -> None:
-        """Cancel an INVITE that has had a provisional answer, and bound the wait for its end (§9.1)."""
+    def cancel(self, invite: ClientTransaction, now: float, line: str = "") -> None:
+        """Cancel an INVITE that has had a provisional answer, and bound the wait for its end (§9.1). ``line`` is a whole
+        header line for the CANCEL."""
         if invite.wire is None:
             return  # it was stopped on its way out
-        wire = derive(invite.wire, "CANCEL")
+        wire = derive(invite.wire, "CANCEL", added=line)
         branch = invite.key.partition(" ")[0]
         transaction = ClientTransaction(self, "CANCEL", f"{branch} CANCEL", invite.flow, wire, invite.owner)
         self.clients[transaction.key] = transaction
@@ -234,6 +294,32 @@ class Endpoint:
             return b""
         transaction.send(status, wire, now)
         return wire
+
+    def respond_once(
+        self, transaction: ServerTransaction, status: int, to_tag: str, now: float, *, extra: Sequence[str] = ()
+    ) -> None:
+        """Answer a stranger's request and forget it (§26.3.2.4): nothing is repeated, nothing remembered.
+
+        A request that comes again is a new one, so ``to_tag`` has to follow from the request alone (§8.2.7).
+        """
+        tag = "" if transaction.request_tag else to_tag
+        wire = format_response(status, transaction.before_tag, tag, transaction.after_tag, extra)
+        self.transmit(wire, transaction.flow, transaction, False)
+        self.forget(transaction, now)
+
+    def forget(self, transaction: ServerTransaction, now: float) -> None:
+        """Let go of a request that nothing has been answered to yet."""
+        transaction.step(Input.ABANDON, now)
+
+    def repeat(self, transaction: ClientTransaction, cseq: int, lines: Sequence[str], now: float) -> ClientTransaction:
+        """Send a request that was answered 401 or 407 once more, with ``lines`` as its credentials, in a transaction of
+        its own (§22.2)."""
+        assert transaction.challenged is not None
+        branch = MAGIC_COOKIE + self.token()
+        via = self._via(transaction.flow, branch)
+        wire = format_repetition(transaction.challenged, via, cseq, lines)
+        flow, owner = transaction.flow, transaction.owner
+        return self._begin(transaction.method, branch, via, wire, flow, owner, now, transaction.tag)
 
     def transmit(self, wire: bytes, flow: Flow, sender: object, retransmission: bool) -> None:
         """The one way out. ``sender`` is a transaction, or the owner of what goes without one."""
@@ -312,7 +398,7 @@ class Endpoint:
             return
         transaction.receive(response, now)
 
-    def _unreadable(self, data: bytes, flow: Flow, error: ParseError) -> None:
+    def unreadable(self, data: bytes, flow: Flow, error: ParseError) -> None:
         """400 (or what the error says) without a transaction where the request can be addressed, else a counted
         drop."""
         self.drops["malformed"] += 1

@@ -18,6 +18,7 @@ __all__ = [
     "parse_name_addr",
     "parse_params",
     "parse_q850",
+    "parse_sip_cause",
     "parse_via",
     "split_list",
     "tag_of",
@@ -86,6 +87,7 @@ _CSEQ = re.compile(rf"([0-9]{{1,10}})[ \t]+({TOKEN})")
 CSEQ_LIMIT = 1 << 31
 
 _Q850 = re.compile(r"[ \t]*Q\.850[ \t]*(;.*)?", re.IGNORECASE | re.ASCII)
+_SIP = re.compile(r"[ \t]*SIP[ \t]*(;.*)?", re.IGNORECASE | re.ASCII)
 
 
 @dataclass(slots=True)
@@ -252,13 +254,24 @@ def tokens_of(values: Iterable[str]) -> list[str]:
 
 def parse_q850(reason: str) -> int:
     """The Q.850 cause of a Reason header (RFC 3326 §2), 0 when it holds none; text is not looked at."""
+    cause = _cause(reason, _Q850)
+    return cause if cause <= 127 else 0
+
+
+def parse_sip_cause(reason: str) -> int:
+    """The SIP status in a Reason header (RFC 3326 §2), 0 when it holds none."""
+    cause = _cause(reason, _SIP) if reason else 0
+    return cause if 100 <= cause <= 699 else 0
+
+
+def _cause(reason: str, protocol: re.Pattern[str]) -> int:
     for element in split_list(reason):
-        found = _Q850.fullmatch(element)
+        found = protocol.fullmatch(element)
         if found is not None:
             try:
                 cause = parse_params(found[1] or "").get("cause", "")
             except ParseError:
                 return 0
-            if len(cause) <= 3 and cause.isascii() and cause.isdigit() and 0 < int(cause) <= 127:
+            if len(cause) <= 3 and cause.isascii() and cause.isdigit() and int(cause) > 0:
                 return int(cause)
     return 0

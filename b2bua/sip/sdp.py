@@ -25,14 +25,19 @@ TOLERANCES = (
     "lines out of order",  # written back in the order of RFC 8866 §5
     "space at the end of a line",
     "attribute name in another case",  # t38faxversion
+    "media type or transport in another case",  # rtp/avp
 )
 
 MEDIA_LINES = 16  # more than any endpoint offers; bounds what one description may make the far end open
 SHORT_LINE = 40  # what all phones repeat, codecs and directions, is remembered; media keys are longer and are not
 LINES = 1024  # sixteen media lines with sixty candidates and codecs each
 
-# c= nettype addrtype connection-address; a host name could spell anything, so only addresses cross
+# c= nettype addrtype connection-address
 _CONNECTION = re.compile(rf"IN +(?:IP4 +({IPV4})|IP6 +({IPV6}))(?:/[0-9]{{1,3}}){{0,2}}")
+# FQDN (RFC 8866 §9): with fewer digits than any telephone number has, wherever they stand, it cannot spell one
+_CONNECTION_FQDN = re.compile(
+    r"IN +IP[46] +(?=[^0-9]*(?:[0-9][^0-9]*){0,9}$)(?:[A-Za-z0-9\-]{1,63}\.){1,8}[A-Za-z]{2,24}"
+)
 _CONNECTION_NAME = re.compile(r"[A-Za-z]+ +[A-Za-z0-9]+ +[!-~]+")
 # b= bwtype ":" bandwidth (RFC 8866 §5.8, RFC 3556, RFC 3890)
 _BANDWIDTH = re.compile(r"(?:CT|AS|TIAS|RS|RR):[0-9]{1,9}")
@@ -41,6 +46,9 @@ _MEDIA = re.compile(r"([A-Za-z0-9!#$%&'*+.^_`{|}~\-]+) +([0-9]{1,5})(/[0-9]{1,3}
 _RTP_FORMATS = re.compile(rf"(?: +{PAYLOAD_TYPE})+")
 _FAX_FORMAT = re.compile(r" +t38", re.IGNORECASE)
 _RTPMAP = re.compile(rf"rtpmap:({PAYLOAD_TYPE}) +([!-~]+)")
+
+# a media type or transport that we do not know, but may name in refusing it: no more than two digits in a row
+_UNKNOWN = re.compile(r"[A-Za-z]{1,16}[0-9]{0,2}(?:[/.\-][A-Za-z]{1,16}[0-9]{0,2}){0,3}")
 
 _AS_RTP = _RTP_FORMATS.fullmatch
 _AS_FAX = _FAX_FORMAT.fullmatch
@@ -58,27 +66,11 @@ _TRANSPORTS: dict[str, Callable[[str], object]] = {
     "UDPTL": _AS_FAX,
     "UDP/TLS/UDPTL": _AS_FAX,
 }
+_SPELLINGS = {name.upper(): name for name in _TRANSPORTS} | {"UDPTL": "udptl"}
+# Media of any other type may name its parties inside (MSRP paths, CPIM heads, BFCP users, data channel labels). It
+# stays in its place, as offer and answer must have the same lines (RFC 3264 §6), and is refused by port 0; so is what
+# comes over a transport that we do not know.
 _KINDS = frozenset(("audio", "video", "image", "text"))
-# Media that names its parties inside (MSRP paths, CPIM heads, BFCP users, data channel labels). It stays in its place,
-# as offer and answer must have the same lines (RFC 3264 §6), and is refused by port 0.
-_REFUSED_KINDS = frozenset(("message", "application"))
-_REFUSED_TRANSPORTS = frozenset(
-    (
-        *_TRANSPORTS,
-        "TCP/MSRP",
-        "TCP/TLS/MSRP",
-        "DTLS/SCTP",
-        "UDP/DTLS/SCTP",
-        "TCP/DTLS/SCTP",
-        "TCP/BFCP",
-        "TCP/TLS/BFCP",
-        "UDP/BFCP",
-        "UDP/TLS/BFCP",
-        "TCP",
-        "TCP/TLS",
-        "udp",
-    )
-)
 
 # RFC 3551 §6, for the record of a call
 _STATIC_CODECS = {
@@ -151,6 +143,7 @@ def rebuild(body: bytes) -> bytes:
     Raises ParseError 400 for what is no session description, 488 for one that this switch cannot pass on.
     """
     described = False
+    kept_media = refused_media = 0
     session = ["", "", "t=0 0\r\n"]  # connection, bandwidth, time, attributes
     sections = [session]
     section = session
@@ -166,6 +159,8 @@ def rebuild(body: bytes) -> bytes:
             section = [media, "", ""]  # media, connection, bandwidth, attributes
             sections.append(section)
             described = True
+            refused_media += refused
+            kept_media += not refused
         elif kind == "c=":
             if not refused:
                 section[section is not session] = section[section is not session] or f"c={_connection(line[2:])}\r\n"
@@ -182,6 +177,8 @@ def rebuild(body: bytes) -> bytes:
             raise ParseError("bad SDP line")
     if not described:
         raise ParseError("no SDP")
+    if refused_media and not kept_media:
+        raise ParseError("no media that crosses", 488)
     if len(sections) - 1 > MEDIA_LINES:
         raise ParseError("too many media lines", 488)
     if not session[0] and not all(section[1] for section in sections[1:] if " 0 " not in section[0]):
@@ -300,14 +297,18 @@ def _media_line(text: str) -> tuple[str, bool]:
     if found is None or int(found[2]) > 65535:
         raise ParseError("bad media line")
     kind, port, count, transport, formats = found.groups()
+    if kind not in _KINDS and kind.lower() in _KINDS:
+        kind = kind.lower()
     if kind in _KINDS:
         check = _TRANSPORTS.get(transport)
         if check is None:
-            raise ParseError("unknown media transport", 488)
-        if check(formats) is None:
-            raise ParseError("bad media format", 488)
-        return f"m={kind} {int(port)}{count or ''} {transport}{formats}\r\n", False
-    if kind not in _REFUSED_KINDS or transport not in _REFUSED_TRANSPORTS:
+            transport = _SPELLINGS.get(transport.upper(), transport)
+            check = _TRANSPORTS.get(transport)
+        if check is not None:
+            if check(formats) is None:
+                raise ParseError("bad media format", 488)
+            return f"m={kind} {int(port)}{count or ''} {transport}{formats}\r\n", False
+    if _UNKNOWN.fullmatch(kind) is None or _UNKNOWN.fullmatch(transport) is None:
         raise ParseError("unknown media", 488)
     return f"m={kind} 0 {transport} {'0' if 'RTP/' in transport else '*'}\r\n", True
 
@@ -315,6 +316,8 @@ def _media_line(text: str) -> tuple[str, bool]:
 def _connection(text: str) -> str:
     if _CONNECTION.fullmatch(text) is not None:
         return text
+    if _CONNECTION_FQDN.fullmatch(text) is not None:
+        return text
     if _CONNECTION_NAME.fullmatch(text) is not None:
-        raise ParseError("SDP connection is no address", 488)
+        raise ParseError("SDP connection is neither an address nor a plain host name", 488)
     raise ParseError("bad SDP connection")

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from b2bua.sip.errors import MisuseError
 
-__all__ = ["PHRASES", "format_request", "format_response", "phrase_of"]
+__all__ = ["PHRASES", "format_repetition", "format_request", "format_response", "phrase_of"]
 
 # RFC 3261 §21 and the registrations since; a peer's own phrase is never passed on
 PHRASES = {
@@ -99,6 +99,23 @@ def format_request(
         lines.append(f"Content-Type: {content_type}")
     lines.append(f"Content-Length: {len(body)}")
     return _guarded(lines).encode("utf-8", "surrogateescape") + b"\r\n\r\n" + body
+
+
+def format_repetition(wire: bytes, via: str, cseq: int, lines: Sequence[str]) -> bytes:
+    """A request of ours (its wire form) once more as a new one (RFC 3261 §8.1.3.5): another Via and CSeq number, and
+    ``lines`` for the credentials that it held."""
+    head, _, body = wire.partition(b"\r\n\r\n")
+    kept: list[bytes] = []
+    for line in head.split(b"\r\n"):
+        name = line.partition(b":")[0]
+        if name == b"Via":
+            kept.append(_guarded([f"Via: {via}"]).encode())
+        elif name == b"CSeq":
+            kept.append(b"CSeq: %d %s" % (cseq, line.rpartition(b" ")[2]))
+            kept += [line.encode("utf-8", "surrogateescape") for line in _guarded(["", *lines]).split("\r\n") if line]
+        elif name not in (b"Authorization", b"Proxy-Authorization"):
+            kept.append(line)
+    return b"\r\n".join(kept) + b"\r\n\r\n" + body
 
 
 def format_response(

@@ -136,6 +136,11 @@ class Transaction(Timer):
         return self.state is not State.TERMINATED
 
     @property
+    def unreachable(self) -> bool:
+        """Whether it has ended because its message could not be delivered, and not for want of an answer."""
+        return self._expire_input is Input.TRANSPORT_ERROR
+
+    @property
     def echo(self) -> tuple[str, ...]:
         """What the peer itself said that this transaction says back to it."""
         return ()
@@ -155,6 +160,9 @@ class Transaction(Timer):
         if row.target is State.TERMINATED:
             self.layer.timers.cancel(self)
             self.layer.ended(self)
+            if not row.report:
+                # nobody asks any more, and an owner that keeps its transactions would live in a circle with them
+                self.owner = None
         return True
 
     def fire(self, now: float) -> None:
@@ -165,6 +173,10 @@ class Transaction(Timer):
         self.layer.timers.set(self, min(self._retransmit_at, self._expire_at), now)
 
     # actions of the tables
+
+    def note_unreachable(self, now: float) -> None:
+        """The end came because nothing could be sent (§17.1.4, §17.2.4)."""
+        self._expire_input = Input.TRANSPORT_ERROR
 
     def send_again(self, now: float) -> None:
         """Transmit the last wire form."""
@@ -234,10 +246,12 @@ class Transaction(Timer):
 class ClientTransaction(Transaction):
     """A request of ours. ``acknowledge`` builds the ACK of a failure when one arrives (INVITE only).
 
-    ``tag`` is the owner's to use: which of its questions this request carries.
+    ``tag`` is the owner's to use: which of its questions this request carries. ``challenged`` keeps the wire form of a
+    request that was answered 401 or 407, ``tried`` the challenges that it was meant to answer (RFC 3261 §22.2).
+    ``fallback`` is the flow and Via of a large request that goes over TCP, should that not be had (§18.1.1).
     """
 
-    __slots__ = ("failure_to", "method", "tag")
+    __slots__ = ("challenged", "failure_to", "fallback", "method", "tag", "tried")
 
     def __init__(self, layer: TransactionLayer, method: str, key: str, flow: Flow, wire: bytes, owner: object) -> None:
         super().__init__(layer, INVITE_CLIENT if method == "INVITE" else NON_INVITE_CLIENT, key, flow)
@@ -246,6 +260,9 @@ class ClientTransaction(Transaction):
         self.owner = owner
         self.failure_to = ""
         self.tag = 0
+        self.challenged: bytes | None = None
+        self.tried: tuple[tuple[str, str], ...] = ()
+        self.fallback: tuple[Flow, str] | None = None
 
     @property
     def echo(self) -> tuple[str, ...]:
@@ -260,11 +277,25 @@ class ClientTransaction(Transaction):
         self._expire_input = Input.TIMEOUT
         self.start_retransmission(now)
 
+    def fall_back(self, now: float) -> bool:
+        """The transport of a large request is not to be had: send it over the other one, as if for the first time."""
+        fallback, self.fallback = self.fallback, None
+        if fallback is None or self.wire is None or self.state not in (State.CALLING, State.TRYING):
+            return False
+        self.flow, via = fallback
+        start = self.wire.index(b"\r\nVia: ")
+        end = self.wire.index(b"\r\n", start + 2)
+        self.wire = b"%b\r\nVia: %b%b" % (self.wire[:start], via.encode(), self.wire[end:])
+        self.start(now)
+        return True
+
     def receive(self, response: Response, now: float) -> None:
         """An answer with our branch."""
         status = response.status
         if status >= 300:
             self.failure_to = response.to_value
+            if status in (401, 407) and self.state is not State.COMPLETED:
+                self.challenged = self.wire
             self.step(Input.RECEIVE_FAILURE, now, response)
         else:
             self.step(Input.RECEIVE_2XX if status >= 200 else Input.RECEIVE_1XX, now, response)
@@ -312,7 +343,7 @@ class ServerTransaction(Transaction):
         self.layer.transmit(self.wire, self.flow, self, False)
 
 
-def derive(wire: bytes, method: str, to_value: str | None = None) -> bytes:
+def derive(wire: bytes, method: str, to_value: str | None = None, added: str = "") -> bytes:
     """The CANCEL (§9.1) or the ACK of a failure (§17.1.1.3) that belongs to an INVITE of ours, from its wire form."""
     kept = (b"Via:", b"Max-Forwards:", b"Route:", b"From:", b"To:", b"Call-ID:", b"CSeq:")
     head = wire.partition(b"\r\n\r\n")[0].split(b"\r\n")
@@ -325,6 +356,8 @@ def derive(wire: bytes, method: str, to_value: str | None = None) -> bytes:
             elif to_value is not None and line.startswith(b"To:"):
                 line = b"To: " + to_value.encode("utf-8", "surrogateescape")
             lines.append(line)
+    if added:
+        lines.append(added.encode())
     lines.append(b"Content-Length: 0\r\n\r\n")
     return b"\r\n".join(lines)
 
@@ -357,7 +390,7 @@ INVITE_CLIENT: Final = _machine(
     [
         (_S.CALLING, _I.RETRANSMIT, (_T.send_again, _T.double), _S.CALLING, QUIET),
         (_S.CALLING, _I.TIMEOUT, (), _S.TERMINATED, REPORT),
-        (_S.CALLING, _I.TRANSPORT_ERROR, (), _S.TERMINATED, REPORT),
+        (_S.CALLING, _I.TRANSPORT_ERROR, (_T.note_unreachable,), _S.TERMINATED, REPORT),
         # §9.1: no CANCEL before a provisional answer, so the INVITE goes on until there is one, or timer B
         (_S.CALLING, _I.ABANDON, (), _S.CALLING, QUIET),
         (_S.CALLING, _I.RECEIVE_1XX, (_T.start_guard,), _S.PROCEEDING, REPORT),
@@ -368,7 +401,7 @@ INVITE_CLIENT: Final = _machine(
         (_S.PROCEEDING, _I.RECEIVE_FAILURE, (_C.acknowledge, _T.linger_unreliable), _S.COMPLETED, REPORT),
         (_S.PROCEEDING, _I.ABANDON, (_T.start_timeout,), _S.PROCEEDING, QUIET),  # §9.1: 64·T1 after CANCEL
         (_S.PROCEEDING, _I.TIMEOUT, (), _S.TERMINATED, REPORT),
-        (_S.PROCEEDING, _I.TRANSPORT_ERROR, (), _S.TERMINATED, REPORT),
+        (_S.PROCEEDING, _I.TRANSPORT_ERROR, (_T.note_unreachable,), _S.TERMINATED, REPORT),
         (_S.ACCEPTED, _I.RECEIVE_2XX, (), _S.ACCEPTED, REPORT),  # call control ACKs again
         (_S.ACCEPTED, _I.LINGER, (), _S.TERMINATED, QUIET),
         (_S.COMPLETED, _I.RECEIVE_FAILURE, (_T.send_again,), _S.COMPLETED, QUIET),
@@ -403,7 +436,8 @@ INVITE_SERVER: Final = _machine(
             QUIET,
         ),
         (_S.PROCEEDING, _I.TIMEOUT, (), _S.TERMINATED, REPORT),
-        (_S.PROCEEDING, _I.TRANSPORT_ERROR, (), _S.TERMINATED, REPORT),
+        (_S.PROCEEDING, _I.TRANSPORT_ERROR, (_T.note_unreachable,), _S.TERMINATED, REPORT),
+        (_S.PROCEEDING, _I.ABANDON, (), _S.TERMINATED, QUIET),  # §26.3.2.4: a stranger's request leaves nothing behind
         (_S.ACCEPTED, _I.LINGER, (), _S.TERMINATED, QUIET),
         (_S.COMPLETED, _I.RECEIVE_REQUEST, (_T.send_again,), _S.COMPLETED, QUIET),
         (_S.COMPLETED, _I.RETRANSMIT, (_T.send_again, _T.double_to_t2), _S.COMPLETED, QUIET),
@@ -430,13 +464,13 @@ NON_INVITE_CLIENT: Final = _machine(
     [
         (_S.TRYING, _I.RETRANSMIT, (_T.send_again, _T.double_to_t2), _S.TRYING, QUIET),
         (_S.TRYING, _I.TIMEOUT, (), _S.TERMINATED, REPORT),
-        (_S.TRYING, _I.TRANSPORT_ERROR, (), _S.TERMINATED, REPORT),
+        (_S.TRYING, _I.TRANSPORT_ERROR, (_T.note_unreachable,), _S.TERMINATED, REPORT),
         (_S.TRYING, _I.RECEIVE_1XX, (_T.slow_to_t2,), _S.PROCEEDING, QUIET),
         (_S.TRYING, _I.RECEIVE_2XX, (_T.forget_wire, _T.linger_t4), _S.COMPLETED, REPORT),
         (_S.TRYING, _I.RECEIVE_FAILURE, (_T.forget_wire, _T.linger_t4), _S.COMPLETED, REPORT),
         (_S.PROCEEDING, _I.RETRANSMIT, (_T.send_again, _T.double_to_t2), _S.PROCEEDING, QUIET),
         (_S.PROCEEDING, _I.TIMEOUT, (), _S.TERMINATED, REPORT),
-        (_S.PROCEEDING, _I.TRANSPORT_ERROR, (), _S.TERMINATED, REPORT),
+        (_S.PROCEEDING, _I.TRANSPORT_ERROR, (_T.note_unreachable,), _S.TERMINATED, REPORT),
         (_S.PROCEEDING, _I.RECEIVE_2XX, (_T.forget_wire, _T.linger_t4), _S.COMPLETED, REPORT),
         (_S.PROCEEDING, _I.RECEIVE_FAILURE, (_T.forget_wire, _T.linger_t4), _S.COMPLETED, REPORT),
         (_S.COMPLETED, _I.LINGER, (), _S.TERMINATED, QUIET),
@@ -459,13 +493,14 @@ NON_INVITE_SERVER: Final = _machine(
         (_S.TRYING, _I.SEND_2XX, (_V.send_wire, _T.linger_unreliable), _S.COMPLETED, QUIET),
         (_S.TRYING, _I.SEND_FAILURE, (_V.send_wire, _T.linger_unreliable), _S.COMPLETED, QUIET),
         (_S.TRYING, _I.TIMEOUT, (), _S.TERMINATED, REPORT),
-        (_S.TRYING, _I.TRANSPORT_ERROR, (), _S.TERMINATED, REPORT),
+        (_S.TRYING, _I.TRANSPORT_ERROR, (_T.note_unreachable,), _S.TERMINATED, REPORT),
+        (_S.TRYING, _I.ABANDON, (), _S.TERMINATED, QUIET),  # as above
         (_S.PROCEEDING, _I.RECEIVE_REQUEST, (_T.send_again,), _S.PROCEEDING, QUIET),
         (_S.PROCEEDING, _I.SEND_1XX, (_V.send_wire,), _S.PROCEEDING, QUIET),
         (_S.PROCEEDING, _I.SEND_2XX, (_V.send_wire, _T.linger_unreliable), _S.COMPLETED, QUIET),
         (_S.PROCEEDING, _I.SEND_FAILURE, (_V.send_wire, _T.linger_unreliable), _S.COMPLETED, QUIET),
         (_S.PROCEEDING, _I.TIMEOUT, (), _S.TERMINATED, REPORT),
-        (_S.PROCEEDING, _I.TRANSPORT_ERROR, (), _S.TERMINATED, REPORT),
+        (_S.PROCEEDING, _I.TRANSPORT_ERROR, (_T.note_unreachable,), _S.TERMINATED, REPORT),
         (_S.COMPLETED, _I.RECEIVE_REQUEST, (_T.send_again,), _S.COMPLETED, QUIET),
         (_S.COMPLETED, _I.LINGER, (), _S.TERMINATED, QUIET),
         (_S.COMPLETED, _I.TRANSPORT_ERROR, (), _S.TERMINATED, QUIET),

@@ -20,6 +20,7 @@ TOLERANCES = (
     "repeated parameter",  # the first one counts (§19.1.1 forbids the second)
     "tel without context",  # a local number without phone-context (RFC 3966 §5.1.5 requires one)
     "escape in tel number",  # tel:%2B86… for tel:+86…
+    "three colons",  # [2001:db8:::192.0.2.1], which the grammar of RFC 3261 allowed by mistake (RFC 5118 §4.10)
 )
 
 HOST_BYTES = 255  # the longest domain name there is (RFC 1035 §2.3.4)
@@ -28,7 +29,7 @@ HOST_BYTES = 255  # the longest domain name there is (RFC 1035 §2.3.4)
 _USER = r"(?:[A-Za-z0-9\-_.!~*'()&=+$,;?/#]|%[0-9A-Fa-f]{2})+"
 # password = *( unreserved / escaped / "&" / "=" / "+" / "$" / "," )
 _PASSWORD = r"(?:[A-Za-z0-9\-_.!~*'()&=+$,]|%[0-9A-Fa-f]{2})*"
-# host = hostname / IPv4address / IPv6reference; what tells them apart is in _check_host
+# host = hostname / IPv4address / IPv6reference; what tells them apart is in _checked_host
 _HOST = r"\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9_][A-Za-z0-9_.\-]*"
 # uri-parameters = *( ";" pname [ "=" pvalue ] ); paramchar = param-unreserved / unreserved / escaped
 _PARAMETERS = r"(?:[;=A-Za-z0-9\-_.!~*'()\[\]/:&+$]|%[0-9A-Fa-f]{2})*"
@@ -58,6 +59,8 @@ _GLOBAL = re.compile(r"\+[.()\-]*[0-9][0-9.()\-]*")
 _LOCAL = re.compile(r"[.()\-]*[0-9A-Fa-f*#][0-9A-Fa-f*#.()\-]*")
 # scheme = ALPHA *( alphanum / "+" / "-" / "." )
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*:")
+# IPv6address = hexpart [ ":" IPv4address ], where hexpart may end in "::"
+_THREE_COLONS = re.compile(r":::(?=[0-9]+\.)")
 _SEPARATORS = str.maketrans("", "", "-.() ")
 
 
@@ -96,7 +99,7 @@ def parse_uri(text: str) -> SipUri | TelUri:
     found = _SIP.fullmatch(text)
     if found is not None:
         scheme, user, password, host, digits, params, headers = found.groups()
-        _check_host(host)
+        host = _checked_host(host)
         port = int(digits) if digits else 0
         if digits and not 0 < port <= 65535:
             raise ParseError("bad URI port")
@@ -160,16 +163,19 @@ def _with_context(number: str, context: str) -> str:
     return prefix + number
 
 
-def _check_host(host: str) -> None:
+def _checked_host(host: str) -> str:
+    """The host as it was spelt, but for three colons; ParseError 400 when it is none."""
     if len(host) > HOST_BYTES:
         raise ParseError("host too long")
     if host[0] == "[":
+        host = _THREE_COLONS.sub("::", host)
         try:
             IPv6Address(host[1:-1])
         except AddressValueError:
             raise ParseError("bad IPv6 address") from None
     elif not _IPV4.fullmatch(host) and not _HOSTNAME.fullmatch(host):
         raise ParseError("bad host")
+    return host
 
 
 def _parse_params(text: str) -> dict[str, str]:

@@ -16,6 +16,7 @@ import errno
 import os
 import threading
 import time
+from bisect import bisect_left
 from collections import deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -35,6 +36,7 @@ from cdr.store.follow import Batch, Reader
 
 __all__ = ["Batch", "JournalError", "Position", "Reader", "Writer", "WriterStats"]
 
+SYNC_BOUNDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0)  # seconds
 _TRIM_BYTES = 1 << 20
 _LONGEST_RETRY_SECONDS = 30.0
 
@@ -48,7 +50,8 @@ class WriterStats(NamedTuple):
     lost: int  # lines that found the queue full
     syncs: int
     sync_failures: int
-    last_sync_seconds: float
+    sync_counts: tuple[int, ...]  # forced writes by length, a count for each of SYNC_BOUNDS and one for what is above
+    sync_seconds: float  # of all of them together
 
 
 class Writer:
@@ -97,7 +100,8 @@ class Writer:
         self._suspect = False
         self._errors = {"write": "", "sync": "", "allocate": ""}
         self._bytes = self._lines = self._lost = self._syncs = self._sync_failures = 0
-        self._last_sync_seconds = 0.0
+        self._sync_counts = [0] * (len(SYNC_BOUNDS) + 1)
+        self._sync_seconds = 0.0
         make_directory(self._directory)
         self._directory_lock = lock(self._directory, "switch that writes this journal")
         try:
@@ -109,10 +113,11 @@ class Writer:
         self._allocate()
         self.sync()
 
-    def append(self, lines: Sequence[bytes]) -> None:
-        """Write framed lines, in one system call. On return the kernel has them, or `failed` says why not."""
+    def append(self, lines: Sequence[bytes]) -> bool:
+        """Write framed lines, in one system call. True: the kernel has them (and with `sync_window_ms` 0 the disk); else
+        they wait in memory, and `failed` says why."""
         if not lines:
-            return
+            return True
         data = b"".join(lines)
         with self._lock:
             if self._queue:
@@ -126,6 +131,8 @@ class Writer:
                     self._drain()
         if not self.sync_window_ms:
             self.sync()
+            return not (self._queue or self._suspect)
+        return not self._queue
 
     def sync(self) -> None:
         """Put on disk what was appended before this call, allocate the next segment, retry what failed."""
@@ -160,7 +167,8 @@ class Writer:
             self._lost,
             self._syncs,
             self._sync_failures,
-            self._last_sync_seconds,
+            tuple(self._sync_counts),
+            self._sync_seconds,
         )
 
     def backlog(self, stored: Position) -> int:
@@ -313,7 +321,9 @@ class Writer:
             with self._lock:
                 self._report("sync", "")
                 self._syncs += 1
-                self._last_sync_seconds = self._clock() - started
+                took = self._clock() - started
+                self._sync_counts[bisect_left(SYNC_BOUNDS, took)] += 1
+                self._sync_seconds += took
         for descriptor, _used in retired:
             os.close(descriptor)
 

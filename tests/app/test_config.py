@@ -13,7 +13,7 @@ from b2bua.app.config import OVERRIDES, ConfigError, Settings, load, settings_ta
 from b2bua.app.config_models import SECTIONS, TrunkSettings
 from cdr.seal import format_keyring, new_keyring
 from routing.numbers import NumberForm
-from routing.trunks import Identity, Peer, Trunk
+from routing.trunks import Identity, Peer, Reliable, Trunk
 
 SHIPPED = Path(__file__).parents[2] / "configs" / "x700.toml"
 KEYRING = format_keyring(new_keyring())
@@ -42,16 +42,15 @@ def problems(path: Path, environ: dict[str, str]) -> list[str]:
 def test_the_shipped_file_holds_every_key_with_its_default_and_meaning() -> None:
     shipped = tomllib.loads(SHIPPED.read_text())
     text = " ".join(line.removeprefix("# ") for line in SHIPPED.read_text().splitlines())
-    trunk = shipped.pop("trunk")[0]
-    given = [(section, key) for section, table in shipped.items() for key in table] + [("trunk", key) for key in trunk]
+    required = {"listener": ("name", "transport", "listen"), "trunk": ("name", "peers", "prefixes")}
+    shipped |= {section: shipped[section][0] for section in required}
+    given = [(section, key) for section, table in shipped.items() for key in table]
     rows = list(settings_table())
     assert given == [(row.section, row.key) for row in rows]
     for row in rows:
         assert row.meaning in text
-        if row.section != "trunk":
+        if row.key not in required.get(row.section, ()):
             assert shipped[row.section][row.key] == row.default, row
-        elif row.default is not None and row.key != "prefixes":
-            assert trunk[row.key] == row.default, row
         if row.variable:
             assert f"{row.variable} " in text
 
@@ -79,6 +78,10 @@ def test_a_file_of_trunks_alone_gives_the_defaults(tmp_path: Path, environ: dict
 
 def test_trunk_settings_become_the_trunk_of_routing(tmp_path: Path, environ: dict[str, str]) -> None:
     text = """
+    [[listener]]
+    name = "udp-v6"
+    transport = "udp"
+    listen = "[::1]:5060"
     [[trunk]]
     name = "carrier-a"
     peers = ["192.0.2.1:5060", "[2001:DB8::1]:5070"]
@@ -87,11 +90,15 @@ def test_trunk_settings_become_the_trunk_of_routing(tmp_path: Path, environ: dic
     number_form = "+86"
     accept_zero = true
     send_identity = false
+    reliable = "off"
+    session_timers = false
     prefixes = ["138", "010"]
     priority = 5
     weight = 10
     max_calls = 100
     calls_per_second = 12.5
+    probe_seconds = 10
+    probe_failing = ["5xx"]
     """
     assert load(write(tmp_path, text), environ).trunks == (
         Trunk(
@@ -102,17 +109,35 @@ def test_trunk_settings_become_the_trunk_of_routing(tmp_path: Path, environ: dic
             number_form=NumberForm.E164,
             accept_zero=True,
             send_identity=False,
+            reliable=Reliable.OFF,
+            session_timers=False,
             prefixes=("138", "010"),
             priority=5,
             weight=10,
             max_calls=100,
             calls_per_second=12.5,
+            probe_seconds=10.0,
+            probe_failing=("5xx",),
         ),
     )
 
 
 def test_trunk_settings_and_trunks_have_the_same_fields() -> None:
-    assert tuple(TrunkSettings.model_fields) == Trunk.__slots__
+    assert (*TrunkSettings.model_fields, "secrets") == Trunk.__slots__
+
+
+def test_a_peer_may_be_a_name_or_a_domain_and_is_shown_as_it_was_written(
+    tmp_path: Path, environ: dict[str, str]
+) -> None:
+    peers = '["SIP.example.net:5070", "Example.net", "example.org.", "host", "192.0.2.1:5060"]'
+    text = f'[[trunk]]\nname = "a"\npeers = {peers}'
+    settings = load(write(tmp_path, text), environ)
+    assert settings.trunks[0].peers == (
+        Peer("sip.example.net", 5070), Peer("example.net", 0), Peer("example.org", 0), Peer("host", 0),
+        Peer("192.0.2.1", 5060),
+    )  # fmt: skip
+    shown = settings.model_dump(mode="json")["trunk"][0]["peers"]
+    assert shown == ["sip.example.net:5070", "example.net", "example.org", "host", "192.0.2.1:5060"]
 
 
 def test_paths_start_from_the_data_directory(tmp_path: Path, environ: dict[str, str]) -> None:
@@ -168,6 +193,7 @@ def test_a_wrong_variable_is_named_instead_of_the_file(tmp_path: Path, environ: 
 
 
 ADDRESS = "write an IP address and a port, such as 192.0.2.1:5060 or [2001:db8::1]:5060"
+PEER = "write 192.0.2.7:5060, sip.example.net:5060, or example.net to have its SRV records looked up"
 SOURCE = "write 192.0.2.7, 192.0.2.7:5060 or 192.0.2.0/24"
 WRONG = [
     # numbers and their bounds
@@ -178,6 +204,10 @@ WRONG = [
     ),
     ("[sip]\nt1_ms = 0.5", "sip.t1_ms = 0.5: must be a whole number, without quotes; write, for example, t1_ms = 500"),
     ("[sip]\nt1_ms = 5000", "sip.t2_ms = 4000: is less than t1_ms; write 5000 or more"),
+    (
+        "[sip]\nsession_expires_seconds = 60",
+        "sip.session_expires_seconds = 60: is less than min_se_seconds; write 90 or more, or 0 for no timers",
+    ),
     ("[sip]\ndscp = 64", "sip.dscp = 64: must be 63 or less; write, for example, dscp = 24"),
     (
         "[sip]\nring_seconds = 0",
@@ -284,9 +314,29 @@ WRONG_TRUNKS = [
         'trunk[a].peers = "192.0.2.1:5060": must be a list in brackets; write, for example, peers = ["192.0.2.7:5060"]',
     ),
     (
-        '[[trunk]]\nname = "a"\npeers = ["sip.example.net:5060"]',
-        "trunk[a].peers = \"sip.example.net:5060\": 'sip.example.net' is not an IP address "
-        f"(names are not looked up); {ADDRESS}",
+        '[[trunk]]\nname = "a"\npeers = ["192.0.2.7"]',
+        f'trunk[a].peers = "192.0.2.7": is neither an address and port nor a name; {PEER}',
+    ),
+    (
+        '[[trunk]]\nname = "a"\npeers = ["sip..example.net"]',
+        f'trunk[a].peers = "sip..example.net": is neither an address and port nor a name; {PEER}',
+    ),
+    (
+        '[[trunk]]\nname = "a"\npeers = ["sip.example.net:0"]',
+        f"trunk[a].peers = \"sip.example.net:0\": '0' is not a port; {PEER}",
+    ),
+    (
+        '[[trunk]]\nname = "a"\npeers = [5060]',
+        f"trunk[a].peers = 5060: must be text in quotes; {PEER}",
+    ),
+    (
+        TRUNK + 'probe_failing = ["1xx"]',
+        'trunk[carrier-a].probe_failing = "1xx": must be a final status or a class of them; write, for example, "503" '
+        'or "5xx"',
+    ),
+    (
+        TRUNK + "probe_seconds = -1",
+        "trunk[carrier-a].probe_seconds = -1: must be 0 or more; write, for example, probe_seconds = 30",
     ),
     (
         '[[trunk]]\nname = "a"\npeers = ["0.0.0.0:5060"]',
@@ -313,8 +363,9 @@ WRONG_TRUNKS = [
         'write "138", "010", or "" for every number',
     ),
     (
-        TRUNK + 'transport = "tcp"',
-        'trunk[carrier-a].transport = "tcp": must be \'udp\'; write, for example, transport = "udp"',
+        TRUNK + 'transport = "sctp"',
+        "trunk[carrier-a].transport = \"sctp\": must be 'udp', 'tcp', 'tls' or 'auto'; "
+        'write, for example, transport = "udp"',
     ),
     (
         TRUNK + 'identity = "rpid"',

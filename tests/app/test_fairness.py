@@ -29,11 +29,35 @@ def test_a_single_message_waits_for_no_turn_behind_a_flood() -> None:
 def test_a_flood_is_dropped_in_its_own_queue() -> None:
     queue = FairQueue()
     for _ in range(LONGEST_QUEUE + 7):
-        queue.put(b"flood", flow("127.0.0.2"))
+        queue.put(b"INVITE sip:flood", flow("127.0.0.2"))
     queue.put(b"call", flow("127.0.0.1"))
     assert queue.dropped == 7
     assert len(queue) == LONGEST_QUEUE + 1
     assert ("127.0.0.1", b"call") in taken(queue)
+
+
+def test_what_ends_a_call_has_room_where_invites_have_none() -> None:
+    queue = FairQueue()
+    for _ in range(LONGEST_QUEUE + 1):
+        queue.put(b"INVITE sip:flood", flow("127.0.0.2"))
+    for word in (b"BYE sip:x", b"ACK sip:x", b"CANCEL sip:x", b"SIP/2.0 200 OK"):
+        queue.put(word, flow("127.0.0.2"))
+    assert queue.dropped == 1
+    assert len(queue) == LONGEST_QUEUE + 4
+    for _ in range(LONGEST_QUEUE):
+        queue.put(b"BYE sip:x", flow("127.0.0.2"))
+    assert len(queue) == 2 * LONGEST_QUEUE
+    assert queue.dropped == 5
+
+
+def test_it_tells_when_a_message_was_put() -> None:
+    queue = FairQueue()
+    queue.put(b"first", flow("127.0.0.1"), 5.0)
+    queue.put(b"second", flow("127.0.0.1"), 7.5)
+    queue.take()
+    assert queue.taken_at == 5.0
+    queue.take()
+    assert queue.taken_at == 7.5
 
 
 def test_many_sources_together_stay_within_bounds() -> None:

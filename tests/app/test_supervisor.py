@@ -26,11 +26,14 @@ def tell(what):
 
 def signalled(number, frame):
     global signals
-    signals -= 1
+    signals -= number != signal.SIGHUP
     tell(signal.Signals(number).name)
 
-for number in (signal.SIGTERM, signal.SIGINT):
+if deed == "slow":
+    time.sleep(0.2)
+for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
     signal.signal(number, signalled)
+signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGHUP,))
 tell("starts")
 if deed == "die":
     sys.exit(code)
@@ -177,3 +180,33 @@ async def test_children_do_not_outlive_a_killed_supervisor(stage: Stage) -> None
         parent.kill()
         await parent.wait()
     await stage.until(lambda: stage.story() == ["switch starts", "switch SIGTERM", "switch ends"])
+
+
+async def test_a_reload_is_passed_on_and_what_it_changes_of_the_programs_is_kept(stage: Stage) -> None:
+    programs = [stage.program("switch", signals=9, stop_seconds=0.1), stage.program("recorder")]
+    renewed: list[list[Program]] = [[], [stage.program("switch", signals=9, stop_seconds=10.0)]]
+    running = asyncio.create_task(Supervisor(programs, stage, lambda: renewed.pop(0)).run())
+    await stage.until(lambda: len(stage.said("child_ready")) == 2)
+    for times in (1, 2):
+        send(signal.SIGHUP)
+        await stage.until(lambda: stage.story().count("switch SIGHUP") == times)  # noqa: B023
+        await stage.until(lambda: stage.story().count("recorder SIGHUP") == times)  # noqa: B023
+    assert renewed == []
+    assert stage.story().count("switch starts") == 1
+    send(signal.SIGTERM)
+    await stage.until(lambda: "switch SIGTERM" in stage.story())
+    await asyncio.sleep(0.3)
+    assert stage.said("child_forced") == []  # it has ten seconds now
+    send(signal.SIGTERM)
+    assert await running == 1
+
+
+async def test_a_reload_waits_for_a_child_that_does_not_listen_yet(stage: Stage) -> None:
+    """Else the signal would end it."""
+    running = asyncio.create_task(Supervisor([stage.program("switch", deed="slow")], stage).run())
+    await stage.until(lambda: stage.said("child_started") == ["switch"])
+    send(signal.SIGHUP)
+    await stage.until(lambda: "switch SIGHUP" in stage.story())
+    assert stage.said("child_died") == []
+    send(signal.SIGTERM)
+    assert await running == 0

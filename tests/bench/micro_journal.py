@@ -110,7 +110,7 @@ def syncing(directory: Path, window_ms: int, seconds: float) -> None:
     stats = writer.stats
     say(
         f"append beside a sync every {window_ms} ms: p50 {p50:.1f}, p99 {p99:.1f}, p99.9 {p999:.1f}, "
-        f"most {waits[-1] / 1000:.0f} µs; {stats.syncs} syncs, the last took {stats.last_sync_seconds * 1000:.1f} ms"
+        f"most {waits[-1] / 1000:.0f} µs; {stats.syncs} syncs took {stats.sync_seconds * 1000:.1f} ms together"
     )
     writer.close()
 

@@ -62,7 +62,7 @@ def make_node(directory: Path) -> Node:
     keyring.touch(mode=0o600)
     keyring.write_text(format_keyring(new_keyring()))
     trunks = "".join(
-        f'[[trunk]]\nname = "{name}"\npeers = ["{LOOPBACK}:{peer}"]\nprefixes = ["{prefix}"]\n'
+        f'[[trunk]]\nname = "{name}"\npeers = ["{LOOPBACK}:{peer}"]\nprefixes = ["{prefix}"]\nprobe_seconds = 0\n'
         for name, peer, prefix in (("carrier-a", caller_port, "138"), ("carrier-b", callee_port, "139"))
     )
     config = directory / "x700.toml"

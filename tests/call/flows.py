@@ -3,7 +3,9 @@
 from collections.abc import Callable
 from typing import NamedTuple
 
+from tests.call.early_flows import EARLY_FLOWS, EARLY_RACES
 from tests.call.phone import PhoneCall, answer_after, refuse_with
+from tests.call.timer_flows import TIMER_FLOWS
 from tests.call.world import ADDRESS_B, World, X
 
 __all__ = ["FLOWS", "Flow"]
@@ -80,8 +82,8 @@ def cancelled_while_ringing(world: World) -> None:
 
 
 def cancelled_before_the_decision(world: World) -> None:
-    world.switch.delay = 8.0
-    world.network.later(4.0, world.caller.dial(X).cancel)
+    world.switch.delay = 3.5
+    world.network.later(1.0, world.caller.dial(X).cancel)
 
 
 def cancel_crosses_answer(world: World) -> None:
@@ -166,7 +168,7 @@ def _then(first: Callable[[PhoneCall], None], second: Callable[[PhoneCall], obje
     return both
 
 
-_RACES = {both_hang_up, cancel_crosses_answer, glare}
+_RACES = {both_hang_up, cancel_crosses_answer, glare, *EARLY_RACES}
 FLOWS = [
     Flow(start.__name__, start, start not in _RACES)
     for start in (
@@ -195,5 +197,7 @@ FLOWS = [
         delayed_offer,
         delayed_reinvite,
         keys,
+        *EARLY_FLOWS,
+        *TIMER_FLOWS,
     )
 ]

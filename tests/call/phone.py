@@ -68,12 +68,20 @@ class PhoneCall:
         self.heard: list[str] = []
         self.requests: list[Request] = []
         self.responses: list[Response] = []
+        self.answer_in_prack = b""
+        self._got_offer = True
         self.answer_in_ack = b""  # the last answer that an ACK brought
         self.invite: ClientTransaction | None = None  # ours, until its final answer
         self.pending: ServerTransaction | None = None  # the switch's INVITE, until our final answer
         self.on_reinvite: Callable[[PhoneCall, Request], None] = PhoneCall.accept
         self.info_status = 200
+        self.on_update: Callable[[PhoneCall, ServerTransaction, Request], None] = PhoneCall.agree
         self._offered = False
+        self._invited = -1  # CSeq of the INVITE that waits for our answer
+        self._rseq = 0  # of our last reliable provisional answer, or of the last one that we have confirmed
+        self._unconfirmed: tuple[int, bytes] | None = None  # our reliable provisional answer that waits for its PRACK
+        self._described = False  # offer or answer was given in one
+        self._accept_later: tuple[bytes | None] | None = None
         self._cancelled = False
         self._cancel_sent: ClientTransaction | None = None
         self._bye: ClientTransaction | None = None
@@ -89,10 +97,47 @@ class PhoneCall:
         self._hooks.append((word, after, action))
         return self
 
-    def ring(self, status: int = 180, sdp: bytes = b"") -> None:
-        """A provisional answer; nothing when there is nothing to answer any more."""
-        if self.pending is not None and self.pending.alive:
-            self._respond(self.pending, status, self._contact() if status > 100 else (), sdp)
+    def ring(self, status: int = 180, sdp: bytes = b"", reliable: bool = False) -> None:
+        """A provisional answer; nothing when there is nothing to answer any more, nor while a reliable one waits."""
+        if self.pending is None or not self.pending.alive or (reliable and self._unconfirmed is not None):
+            return
+        lines = self._contact() if status > 100 else ()
+        if reliable:
+            self._rseq += 1
+            lines = (*lines, "Require: 100rel", f"RSeq: {self._rseq}")
+        wire = self._respond(self.pending, status, lines, sdp)
+        if reliable:
+            self._unconfirmed = (self._rseq, sdp)
+            self._described = self._described or bool(sdp)
+            t1 = self.phone.endpoint.values.t1
+            self._ring_again(wire, self.pending, self._rseq, t1, 64 * t1)
+        self.phone.flush()
+
+    def _ring_again(self, wire: bytes, transaction: ServerTransaction, rseq: int, interval: float, left: float) -> None:
+        """RFC 3262 §3: again and again until its PRACK, then 504."""
+
+        def again() -> None:
+            if self._unconfirmed is None or self._unconfirmed[0] != rseq or transaction is not self.pending:
+                return
+            if left <= interval:
+                self._hear("no PRACK")
+                self.refuse(504)
+                return
+            self.phone.endpoint.transmit(wire, transaction.flow, transaction, True)
+            self.phone.flush()
+            self._ring_again(wire, transaction, rseq, 2 * interval, left - interval)
+
+        self.phone.network.later(min(interval, left), again)
+
+    def agree(self, transaction: ServerTransaction, request: Request) -> None:
+        """200 to an UPDATE."""
+        self._respond(transaction, 200, self._contact(), self.phone.sdp() if request.body else b"")
+
+    def update(self, sdp: bytes | None = None) -> None:
+        """UPDATE with another session, b'' for none."""
+        if self.stage is Stage.OVER or not self.target:
+            return
+        self.request("UPDATE", *self._contact(), body=self.phone.sdp() if sdp is None else sdp)
         self.phone.flush()
 
     def accept(self, request: Request | None = None, sdp: bytes | None = None) -> None:
@@ -100,11 +145,16 @@ class PhoneCall:
         transaction, self.pending = self.pending, None
         if transaction is None or not transaction.alive:
             return
+        if self._unconfirmed is not None and self._unconfirmed[1]:
+            self.pending, self._accept_later = transaction, (sdp,)  # RFC 3262 §3: not before its PRACK
+            return
         body = self.phone.sdp() if sdp is None else sdp
+        if self.stage is Stage.SETUP and self._described:
+            body = b""
         wire = self._respond(transaction, 200, self._contact(), body)
         if self.stage is Stage.SETUP:
             self.stage, self.was_up = Stage.UP, True
-        self._unacked = self.remote_cseq
+        self._unacked = self._invited
         self._repeat(
             wire, transaction.flow, self._unacked, self.phone.endpoint.values.t1, 64 * self.phone.endpoint.values.t1
         )
@@ -236,9 +286,11 @@ class PhoneCall:
     def on_invite(self, transaction: ServerTransaction, request: Request) -> None:
         """The INVITE that made this call."""
         self.pending = transaction
+        self._invited = request.cseq
         transaction.to_tag = self.local_tag
         self.remote_tag = request.from_tag
         self.remote_cseq = request.cseq
+        self._got_offer = bool(request.body)
         self._retarget(request)
         self.requests.append(request)
         self.phone.network.later(self.phone.patience, lambda: self.refuse(480) if self.stage is Stage.SETUP else None)
@@ -290,6 +342,8 @@ class PhoneCall:
                 if not response.to_tag or "contact" not in response.first:
                     self.phone.fault(f"{status} without tag or Contact")
                 self._take_tag(response)
+                self._retarget(response)
+                self._confirm(response)
             if self._cancelled and transaction.state is State.PROCEEDING:
                 self._send_cancel(transaction)
             return
@@ -301,6 +355,23 @@ class PhoneCall:
             self.stage = Stage.OVER
         elif status in (408, 481):
             self._lost()
+
+    def _confirm(self, response: Response) -> None:
+        """RFC 3262 §4: PRACK what is reliable and new."""
+        rseq = int(response.get("rseq") or 0)
+        if not rseq:
+            return
+        if not self.phone.reliable:
+            self.phone.fault("a reliable answer that we did not ask for")
+        if self._rseq and rseq != self._rseq + 1:
+            if rseq > self._rseq:
+                self.phone.fault(f"RSeq {rseq} after {self._rseq}")
+            return
+        self._rseq = rseq
+        answer = b"" if self._offered or not response.body else self.phone.sdp()
+        self._offered = self._offered or bool(response.body)
+        if self.phone.pracks:
+            self.request("PRACK", f"RAck: {rseq} {response.cseq} INVITE", body=answer)
 
     def _lost(self) -> None:
         """§12.2.1.2: a peer that knows nothing of the dialog, or says nothing, is sent a BYE all the same."""
@@ -362,7 +433,28 @@ class PhoneCall:
         else:
             self._retarget(request)
             self.pending = transaction
+            self._invited = request.cseq
             self.on_reinvite(self, request)
+
+    def _on_prack(self, transaction: ServerTransaction, request: Request) -> None:
+        waiting, self._unconfirmed = self._unconfirmed, None
+        if waiting is None or (request.get("rack") or "").split() != [str(waiting[0]), str(self._invited), "INVITE"]:
+            self._unconfirmed = waiting
+            if waiting is not None:
+                self.phone.fault("PRACK with another RAck")
+            self._respond(transaction, 481)
+            return
+        if bool(request.body) != (bool(waiting[1]) and not self._got_offer):
+            self.phone.fault("PRACK with or without a description where it should be the other way round")
+        self.answer_in_prack = request.body
+        self._respond(transaction, 200)
+        if self._accept_later is not None:
+            (sdp,), self._accept_later = self._accept_later, None
+            self.accept(sdp=sdp)
+
+    def _on_update(self, transaction: ServerTransaction, request: Request) -> None:
+        self._retarget(request)
+        self.on_update(self, transaction, request)
 
     def _on_info(self, transaction: ServerTransaction, request: Request) -> None:
         self._respond(transaction, 481 if self.stage is Stage.OVER else self.info_status)
@@ -409,8 +501,10 @@ class PhoneCall:
         return phone.endpoint.respond(transaction, status, phone.network.now, extra=lines, content_type=SDP, body=body)
 
     def _contact(self) -> tuple[str, ...]:
-        self.phone.contacts.add(self.phone.contact)
-        return (f"Contact: <{self.phone.contact}>", f"User-Agent: {self.phone.name}-phone")
+        phone = self.phone
+        phone.contacts.add(phone.contact)
+        allow = ("Allow: INVITE, ACK, BYE, PRACK, UPDATE",) if phone.updates else ()
+        return (f"Contact: <{phone.contact}>", f"User-Agent: {phone.name}-phone", *allow)
 
     def _hear(self, word: str) -> None:
         self.heard.append(word)
@@ -441,6 +535,9 @@ class Phone:
         self.faults: list[str] = []
         self.on_call: Callable[[PhoneCall], None] = answer_after(1.0)
         self.tag_prefix = ""
+        self.reliable = ""  # "Supported: 100rel" or "Require: 100rel" of its INVITEs
+        self.pracks = True  # whether it confirms what is reliable
+        self.updates = False  # whether its Allow holds UPDATE
         self.patience = 120.0  # seconds it rings at most, should nobody end that
         self.disguise: Callable[[bytes], bytes] = lambda data: data
         self.lens: Callable[[bytes], bytes] = lambda data: data
@@ -466,6 +563,8 @@ class Phone:
             identity = f"<sip:{self.number}@{self.address[0]}>"
         if identity:
             lines = (f"P-Asserted-Identity: {identity}", *lines)
+        if self.reliable:
+            lines = (self.reliable, *lines)
         self.calls.append(call)
         call.start(uri, lines, self.sdp() if sdp is None else sdp)
         self.flush()

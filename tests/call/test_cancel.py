@@ -33,6 +33,7 @@ def test_while_it_rings() -> None:
 
 
 def test_before_the_decision() -> None:
+    """Profile §4 item 1: CANCEL while the binding is still looked up."""
     world = World()
     world.switch.held = True
     call = world.caller.dial(X)
@@ -49,7 +50,7 @@ def test_before_the_decision() -> None:
 
 
 def test_before_the_callee_has_said_anything() -> None:
-    """§9.1: the CANCEL waits for the first provisional answer."""
+    """Profile §4 item 1, CANCEL before 100. §9.1: the CANCEL waits for the first provisional answer."""
     world = World()
     world.callee.on_call = lambda call: world.network.later(1.0, call.ring)
     call = world.caller.dial(X)
@@ -76,7 +77,7 @@ def test_when_the_callee_never_says_anything() -> None:
 
 
 def test_crossing_the_answer() -> None:
-    """The 2xx comes when the CANCEL is on its way to the callee: it is confirmed and ended."""
+    """Profile §4 item 1, CANCEL crosses 200: a 2xx that comes when the CANCEL is on its way is confirmed and ended."""
     world = World(Conditions(latency=0.1))
     world.callee.on_call = answer_after(1.0)
     call = world.caller.dial(X)
@@ -293,3 +294,55 @@ def test_by_bye_before_the_decision() -> None:
     )  # fmt: skip
     (story,) = world.finish()
     assert story.ended.outcome == "cancelled"
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        ("", "Q.850;cause=16"),
+        ('Reason: Q.850;cause=31;text="secret"', "Q.850;cause=31"),
+        ('Reason: SIP;cause=200;text="Call completed elsewhere"', "SIP;cause=200"),
+        ("Reason: SIP;cause=600, Q.850;cause=17", "SIP;cause=600"),
+        ("Reason: SIP;cause=99", "Q.850;cause=16"),
+        ("Reason: SIP;cause=x;text=1", "Q.850;cause=16"),
+        ("Reason: X;cause=200", "Q.850;cause=16"),
+        ("Reason: SIP;cause", "Q.850;cause=16"),
+        ("Reason: SIP;;=", "Q.850;cause=16"),
+    ],
+)
+def test_the_reason_of_the_callers_cancel_crosses_by_protocol_and_cause(said: str, told: str) -> None:
+    """RFC 3326: a phone whose call was answered elsewhere shows no missed call."""
+    world = World()
+    world.callee.on_call = answer_after(20.0)
+    line = f"{said}\r\n" if said else ""
+    world.caller.disguise = lambda data: (
+        data.replace(b"Content-Length: 0\r\n", f"{line}Content-Length: 0\r\n".encode())
+        if data.startswith(b"CANCEL")
+        else data
+    )
+    call = world.caller.dial(X)
+    world.network.later(5.0, call.cancel)
+    (story,) = world.finish()
+    (cancel,) = [d.message for d in world.network.toward("b") if d.word == "CANCEL"]
+    assert cancel.get("reason") == told
+    assert story.ended.outcome == "cancelled"
+
+
+def test_the_cancel_after_a_long_ring_says_why() -> None:
+    world = World()
+    world.callee.on_call = lambda call: call.ring()
+    world.caller.dial(X)
+    world.finish()
+    (cancel,) = [d.message for d in world.network.toward("b") if d.word == "CANCEL"]
+    assert cancel.get("reason") == "Q.850;cause=19"
+
+
+def test_the_cancel_of_a_route_that_is_given_up_says_why() -> None:
+    world = World()
+    world.callee.on_call = lambda call: call.ring(100)
+    world.second.on_call = answer_after(1.0)
+    call = world.caller.dial(X)
+    call.on("200", call.hang_up)
+    world.finish()
+    (cancel,) = [d.message for d in world.network.toward("b") if d.word == "CANCEL"]
+    assert cancel.get("reason") == "Q.850;cause=102"

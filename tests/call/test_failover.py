@@ -1,5 +1,6 @@
 """More than one route: when the next is tried, when not, and what becomes of the one before."""
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
@@ -7,7 +8,8 @@ from typing import Any
 import pytest
 
 from b2bua.call.refusals import FAILOVER, Outcome
-from b2bua.sip.message import Request
+from b2bua.sip.message import Message, Request
+from b2bua.sip.transaction import State
 from routing.trunks import Peer, Trunk
 from tests.call.phone import PhoneCall, answer_after, refuse_with
 from tests.call.world import ADDRESS_B, ADDRESS_C, TRUNKS, World, X
@@ -69,7 +71,7 @@ def test_no_reply_at_all() -> None:
     assert story.ended.routes == ("carrier-b:no_reply", "carrier-c:200")
     dialled = [d.at for d in world.network.log if d.target == ADDRESS_C and d.word == "INVITE"]
     assert NO_REPLY <= dialled[0] <= NO_REPLY + LATE
-    assert world.switch.notices == []  # one datagram may be lost; it takes a row of silent calls to park a trunk
+    assert parked(world) == []  # one datagram may be lost; it takes a row of silent calls to park a trunk
 
 
 @pytest.mark.parametrize("trying_at", [0.0, 2.0, 3.5])
@@ -84,7 +86,7 @@ def test_no_progress(trying_at: float) -> None:
     assert story.ended.routes == ("carrier-b:no_progress", "carrier-c:200")
     dialled = [d.at for d in world.network.log if d.target == ADDRESS_C and d.word == "INVITE"]
     assert NO_PROGRESS <= dialled[0] <= NO_PROGRESS + LATE
-    assert world.switch.notices == []  # it works, it is only slow
+    assert parked(world) == []  # it works, it is only slow
 
 
 def test_an_answer_of_the_route_that_was_given_up_is_ended() -> None:
@@ -176,7 +178,7 @@ def test_every_peer_of_a_trunk_is_tried_before_the_next_trunk() -> None:
 
 
 def test_a_transport_that_fails_is_a_route_that_fails() -> None:
-    """§8.1.3.1: as if 408 had come."""
+    """§8.1.3.1: as if 503 had come, but nobody has said so."""
     world = World()
     world.script(ADDRESS_B)
     call = world.caller.dial(X)
@@ -186,10 +188,32 @@ def test_a_transport_that_fails_is_a_route_that_fails() -> None:
     world.real.endpoint.transport_failed(invite, world.network.now)
     world.switch.wake()
     (story,) = world.finish()
-    assert story.ended.routes == ("carrier-b:408", "carrier-c:200")
+    assert story.ended.routes == ("carrier-b:unreachable", "carrier-c:200")
+
+
+def test_what_a_connection_that_fails_says_is_not_what_the_far_end_says() -> None:
+    world = World()
+    world.script(ADDRESS_B)
+    dial_later(world, *(10.0 * index for index in range(6)))
+    for _ in range(5):
+        world.run(0.1)
+        (invite,) = (each for each in world.real.endpoint.clients.values() if each.state is State.CALLING)
+        world.real.endpoint.transport_failed(invite, world.network.now)
+        world.switch.wake()
+        world.run(9.9)
+    told = world.finish()
+    assert [story.ended.routes for story in told] == [("carrier-b:unreachable", "carrier-c:200")] * 5 + [
+        ("carrier-c:200",)
+    ]
+    assert parked(world) == ["carrier-b"]
 
 
 # parking
+
+
+def parked(world: World) -> list[str]:
+    """The trunks whose targets were parked, in order."""
+    return [change.trunk for change in world.switch.changes if change.event == "target_parked"]
 
 
 def dial_later(world: World, *times: float) -> list[PhoneCall]:
@@ -220,7 +244,7 @@ def test_a_503_parks_the_trunk_for_as_long_as_it_asks(retry_after: str, seconds:
         ("carrier-c:200",),
         ("carrier-b:503", "carrier-c:200"),
     ]
-    assert world.switch.notices == [("trunk_parked", "carrier-b")] * 2
+    assert parked(world) == ["carrier-b"] * 2
 
 
 @pytest.mark.parametrize("retry_after", ["", "soon", "-1", "0"])
@@ -231,17 +255,22 @@ def test_a_503_that_asks_for_no_time_speaks_of_its_call_alone(retry_after: str) 
     dial_later(world, 0.0, 1.0)
     told = world.finish()
     assert [story.ended.routes for story in told] == [("carrier-b:503", "carrier-c:200")] * 2
-    assert world.switch.notices == []
+    assert parked(world) == []
 
 
-def test_a_trunk_with_another_peer_is_not_parked_by_the_503_of_one() -> None:
+def test_the_503_of_one_peer_parks_that_peer_and_not_its_trunk() -> None:
     trunks = TRUNKS[0], replace(TRUNKS[1], peers=(Peer(*ADDRESS_B), Peer(*ADDRESS_C))), replace(TRUNKS[2], peers=())
     world = World(trunks=trunks)
     world.callee.on_call = refuse_with(503, "Retry-After: 9")
-    dial_later(world, 0.0, 1.0)
+    dial_later(world, 0.0, 1.0, 5.0, 10.0)
     told = world.finish()
-    assert [story.ended.routes for story in told] == [("carrier-b:503", "carrier-b:200")] * 2
-    assert world.switch.notices == []
+    assert [story.ended.routes for story in told] == [
+        ("carrier-b:503", "carrier-b:200"),
+        ("carrier-b:200",),
+        ("carrier-b:200",),
+        ("carrier-b:503", "carrier-b:200"),
+    ]
+    assert [change.target for change in world.switch.changes] == ["udp:192.0.2.20:5060"] * 2
 
 
 def test_a_trunk_is_never_parked_for_silence_when_the_setting_says_so() -> None:
@@ -259,21 +288,17 @@ def test_a_trunk_that_did_not_reply_is_parked_as_the_setting_says() -> None:
     told = world.finish()
     silent = ["carrier-b:no_reply"] * 5
     assert [story.ended.routes[0] for story in told] == [*silent, "carrier-c:200", "carrier-b:no_reply"]
-    assert world.switch.notices == [("trunk_parked", "carrier-b")]
+    assert parked(world) == ["carrier-b"]
 
 
-def test_a_trunk_that_replies_now_and_then_is_not_parked() -> None:
-    world = World()
-    switch = world.switch.switch
-    for _ in range(2):
-        for _ in range(4):
-            switch.silent("carrier-b")
-        assert switch.down(world.switch.now) == frozenset()
-        switch.replied("carrier-b")
-    for _ in range(5):
-        switch.silent("carrier-b")
-    assert switch.down(world.switch.now) == {"carrier-b"}
-    world.finish()
+def test_when_every_peer_of_the_only_trunk_is_parked_all_are_tried_all_the_same() -> None:
+    """Routes cannot be stuck down: what is left alone is still better than nothing."""
+    world = World(trunks=(TRUNKS[0], replace(TRUNKS[1], peers=(Peer(*ADDRESS_B), Peer(*ADDRESS_C)))))
+    world.callee.on_call = world.second.on_call = refuse_with(503, "Retry-After: 60")
+    calls = dial_later(world, 0.0, 5.0)
+    told = world.finish()
+    assert [story.ended.routes for story in told] == [("carrier-b:503", "carrier-b:503")] * 2
+    assert [call.statuses[-1] for call in calls] == [500, 500]
 
 
 @pytest.mark.parametrize(
@@ -301,7 +326,7 @@ def test_any_reply_says_that_somebody_is_there(reply: Callable[[PhoneCall], None
     told = world.finish()
     silent = [story for story in told if story.ended.routes[0] == "carrier-b:no_reply"]
     assert (len(calls), len(silent)) == (9, 8)
-    assert world.switch.notices == []
+    assert parked(world) == []
 
 
 def test_when_every_trunk_is_parked_they_are_tried_all_the_same() -> None:
@@ -382,3 +407,64 @@ def test_routes_may_fail_over_under_loss() -> None:
     call = world.caller.dial(X)
     call.on("200", call.hang_up)
     world.finish()
+
+
+# what the second leg may not know
+
+
+TELLING = (
+    "P-Asserted-Identity: <tel:+8613925814703>",
+    'Contact: "Bravo" <sip:+8613925814703@10.20.30.40>',
+    "Reason: SIP;cause=503;text=first-carrier",
+    "Warning: 399 first-carrier.example first-warning",
+    "Server: FirstCarrier/1.0",
+    "X-Trace: first-trace",
+    "P-Charging-Vector: icid-value=first-icid",
+)
+
+
+@pytest.mark.parametrize("status", sorted(FAILOVER))
+def test_nothing_that_the_first_leg_was_or_said_is_on_the_second_or_on_the_caller(status: int) -> None:
+    """Profile §4 item 10: the failover leg is built as the first was, and what failed is told in our words."""
+    world = World()
+    world.callee.on_call = refuse_with(status, *TELLING)
+    world.second.on_call = refuse_with(486)
+    call = world.caller.dial(X)
+    (story,) = world.finish()
+    assert story.ended.routes == (f"carrier-b:{status}", "carrier-c:486")
+    assert call.statuses == [100, 486]
+    first = next(d.message for d in world.network.log if (d.target, d.word) == (ADDRESS_B, "INVITE"))
+    assert isinstance(first, Request)
+    seen = [first.call_id, first.from_tag, first.via.branch, ADDRESS_B[0], "10.20.30.40", "first-", "FirstCarrier"]
+    seen += [d.message.to_tag for d in world.network.log if d.source == ADDRESS_B and d.message.to_tag]
+    for datagram in world.network.log:
+        if datagram.target == ADDRESS_C or datagram.way == ">a":
+            text = datagram.data.decode()
+            assert [told for told in seen if told in text] == [], datagram.word
+    second = next(d.message for d in world.network.log if (d.target, d.word) == (ADDRESS_C, "INVITE"))
+    shape = [re.sub(r"=[^;>]*|[0-9a-f]{16}|:\d+|192\.0\.2\.\d+", "", line) for line in lines(first)]
+    assert shape == [re.sub(r"=[^;>]*|[0-9a-f]{16}|:\d+|192\.0\.2\.\d+", "", line) for line in lines(second)]
+
+
+def lines(message: Message) -> list[str]:
+    """The header fields that say who calls whom."""
+    names = ("from", "to", "contact", "p-asserted-identity", "max-forwards", "allow", "user-agent", "via")
+    return [f"{name}: {value}" for name in names for value in message.all(name)]
+
+
+@pytest.mark.parametrize("ring", [180, 181, 182, 183])
+@pytest.mark.parametrize("status", sorted(FAILOVER - {408}))
+def test_once_it_has_rung_a_failure_is_final(ring: int, status: int) -> None:
+    """The caller has heard it ring: another telephone would be another call."""
+
+    def ring_and_fail(call: PhoneCall) -> None:
+        call.ring(ring)
+        world.network.later(2.0, lambda: call.refuse(status))
+
+    world = World()
+    world.callee.on_call = ring_and_fail
+    world.caller.dial(X)
+    (story,) = world.finish()
+    assert world.second.calls == []
+    assert story.ended.routes == (f"carrier-b:{status}",)
+    assert story.ended.status == (500 if status in (430, 503) else status)

@@ -1,12 +1,15 @@
 """A callee's network that rings several phones: many To tags, perhaps more than one answer."""
 
+from itertools import pairwise
 from typing import Any
 
 import pytest
 
 from b2bua.sip.message import Request
 from b2bua.sip.parser import parse
-from tests.call.phone import description
+from b2bua.sip.transaction import ServerTransaction
+from tests.call.phone import PhoneCall, description
+from tests.call.test_reliable import Caller, ringing
 from tests.call.world import ADDRESS_B, TRUNKS, World, X
 from tests.wire import Conditions, Script, answer_text, lose
 
@@ -233,3 +236,254 @@ def test_a_delayed_offer_of_two_phones() -> None:
     )
     call.hang_up()
     world.finish()
+
+
+# forks whose answers are reliable, and what the caller sees of them
+
+
+def test_each_early_dialog_has_its_own_numbers_and_route() -> None:
+    """Profile §4 item 2: PRACK goes to the phone that rang, over its own proxies, in its own sequence."""
+    world, far, call = ringing()
+    far.say(180, "one", rseq=100)
+    far.say(180, "two", rseq=7)
+    far.say(183, "one", rseq=101, body=SDP_1)
+    assert [(tag, rack) for tag, rack, _ in far.praked] == [
+        ("one", "100 1 INVITE"),
+        ("two", "7 1 INVITE"),
+        ("one", "101 1 INVITE"),
+    ]
+    pracks = [message for message in (parse(data) for data in far.script.inbox) if message.cseq_method == "PRACK"]
+    assert [(message.to_tag, message.cseq) for message in pracks] == [("one", 2), ("two", 2), ("one", 3)]
+    assert isinstance(pracks[1], Request)
+    assert pracks[1].uri == "sip:two@192.0.2.20:5060"
+    far.say(200, "two", body=SDP_2)
+    call.hang_up()
+    world.finish()
+    byes = [message for message in (parse(data) for data in far.script.inbox) if message.cseq_method == "BYE"]
+    assert [(message.to_tag, message.cseq) for message in byes] == [("two", 3)]
+    assert b"198.51.100.22" in next(d.message for d in world.network.toward("a") if d.word == "200").body
+
+
+def test_a_second_answer_of_a_fork_that_was_reliable() -> None:
+    world, far, call = ringing()
+    far.say(183, "one", rseq=1, body=SDP_1)
+    far.say(183, "two", rseq=1, body=SDP_2)
+    far.say(200, "one")
+    far.say(200, "two", lines=("Record-Route: <sip:192.0.2.20:5090;lr>",))
+    assert far.others == []
+    world.run(0.5)
+    bye = next(d for d in world.network.log if d.word == "BYE")
+    assert bye.target == ("192.0.2.20", 5090)  # the route set of that fork, not of the one that won
+    assert (bye.message.to_tag, bye.message.cseq) == ("two", 3)
+    call.hang_up()
+    world.finish(agree=False)
+
+
+@pytest.mark.parametrize("rseq", [0, 5])
+def test_a_fork_that_drops_out(rseq: int) -> None:
+    """RFC 6228: 199 is no ringing."""
+    world, far, call = ringing()
+    far.say(180, "one")
+    far.say(199, "one", rseq=rseq)
+    far.say(200, "two", body=SDP_2)
+    call.hang_up()
+    world.finish()
+    assert len(far.praked) == bool(rseq)
+    assert call.heard == ["100", "180", "200", "BYE 200"]
+
+
+def test_early_media_of_a_later_fork_when_the_caller_has_no_100rel() -> None:
+    world, far, call = ringing()
+    far.say(183, "one", rseq=1, body=SDP_1)
+    far.say(183, "two", rseq=1, body=SDP_2)
+    far.say(200, "two")
+    call.hang_up()
+    world.finish()
+    bodies = [response.body for response in call.responses if response.status in (183, 200) and response.body]
+    assert [b"198.51.100.21" in body for body in bodies] == [True, False, False]
+    assert [body.split(b"\r\n")[1].split()[2] for body in bodies] == [b"1", b"2", b"2"]
+
+
+@pytest.mark.parametrize("updates", [True, False], ids=["update", "no_update"])
+@pytest.mark.parametrize("early", [True, False], ids=["early", "answer_only"])
+def test_another_phone_answers_than_the_caller_was_told_for_good(updates: bool, early: bool) -> None:
+    """The caller's one dialog has its answer: the other phone's session is a new offer to it, by UPDATE at once where
+    it takes that, else by re-INVITE after the ACK."""
+    world, far, call = ringing("Supported: 100rel", updates=updates)
+    far.say(183, "one", rseq=1, body=SDP_1)
+    if early:
+        far.say(183, "two", rseq=1, body=SDP_2)
+        world.run(0.2)
+        assert ("UPDATE" in call.heard) == updates
+    far.say(200, "two", body="" if early else SDP_2)
+    world.run(1.0)
+    assert len({response.to_tag for response in call.responses if response.status > 100}) == 1
+    assert [word for word in call.heard if word in ("UPDATE", "INVITE")] == (["UPDATE"] if updates else ["INVITE"])
+    offer = [d.message for d in world.network.toward("a") if d.word in ("UPDATE", "INVITE")][-1]
+    assert b"198.51.100.22" in offer.body
+    call.hang_up()
+    (story,) = world.finish()
+    assert story.ended.outcome == "answered"
+    assert far.others == ["BYE two"]  # the caller said nothing new, so the callee hears of nothing
+
+
+def test_what_the_caller_says_to_the_other_phone_reaches_it() -> None:
+    world, far, call = ringing("Supported: 100rel")
+    far.say(183, "one", rseq=1, body=SDP_1)
+    world.caller.media = "198.51.100.77"
+    far.say(200, "two", body=SDP_2, lines=("Allow: UPDATE",))
+    world.run(1.0)
+    assert far.others == ["UPDATE two"]
+    assert b"198.51.100.77" in far.script.last("UPDATE").body
+    call.hang_up()
+    world.finish()
+
+
+def test_an_early_offer_of_our_own_meets_one_of_the_caller() -> None:
+    """491: the next occasion is the answer of the call."""
+    world, far, call = ringing("Supported: 100rel")
+
+    def glare(call: PhoneCall, transaction: ServerTransaction, request: Request) -> None:
+        call.phone.endpoint.respond(transaction, 491, call.phone.network.now)
+
+    call.on_update = glare
+    far.say(183, "one", rseq=1, body=SDP_1)
+    far.say(183, "two", rseq=1, body=SDP_2)
+    world.run(0.5)
+    call.on_update = PhoneCall.agree
+    far.say(200, "two")
+    world.run(1.0)
+    assert call.heard.count("UPDATE") == 2
+    call.hang_up()
+    world.finish()
+
+
+def test_our_own_offer_is_tried_again_after_a_glare() -> None:
+    """RFC 3261 §14.1: 0 to 2 seconds for who does not own the Call-ID."""
+    world, far, call = ringing("Supported: 100rel", updates=False)
+    refused: list[float] = []
+
+    def glare(call: PhoneCall, request: Request) -> None:
+        refused.append(world.network.now)
+        if len(refused) < 4:
+            call.refuse(491)
+        else:
+            call.accept()
+
+    call.on_reinvite = glare
+    far.say(183, "one", rseq=1, body=SDP_1)
+    far.say(200, "two", body=SDP_2)
+    world.run(10.0)
+    assert len(refused) == 4
+    assert all(0 <= later - earlier <= 2.1 for earlier, later in pairwise(refused))
+    call.hang_up()
+    world.finish()
+
+
+def test_our_own_offer_to_the_callee_is_tried_again_after_a_glare() -> None:
+    """RFC 3261 §14.1: 2.1 to 4 seconds for who owns the Call-ID."""
+    world, far, call = ringing("Supported: 100rel")
+    far.say(183, "one", rseq=1, body=SDP_1)
+    world.caller.media = "198.51.100.77"
+    asked: list[float] = []
+
+    def react(data: bytes) -> None:
+        message = parse(data)
+        if isinstance(message, Request) and message.method in ("INVITE", "BYE") and message.to_tag:
+            if message.method == "INVITE":
+                asked.append(world.network.now)
+            status = 491 if message.method == "INVITE" and len(asked) < 3 else 200
+            body = SDP_2 if message.method == "INVITE" and status == 200 else ""
+            far.script.send(answer_text(message, status, ADDRESS_B, body=body))
+
+    far.script.react = react
+    far.say(200, "two", body=SDP_2)
+    world.run(10.0)
+    assert len(asked) == 3
+    assert all(2.1 <= later - earlier <= 4.1 for earlier, later in pairwise(asked))
+    call.hang_up()
+    world.finish()
+
+
+def test_a_delayed_offer_answered_for_one_phone_and_taken_by_another() -> None:
+    """The winner's own offer waits in its ACK for what the caller says to it."""
+    world, far, call = ringing("Supported: 100rel", sdp=b"")
+    far.say(183, "one", rseq=1, body=SDP_1)
+    world.run(0.5)
+    far.say(200, "two", body=SDP_2)
+    world.run(1.0)
+    ack = far.script.last("ACK")
+    assert ack.to_tag == "two"
+    assert b"198.51.100.10" in ack.body
+    call.hang_up()
+    world.finish()
+    assert "UPDATE" in call.heard
+
+
+def test_a_second_phone_with_an_offer_gets_the_same_answer() -> None:
+    world, far, call = ringing("Supported: 100rel", sdp=b"")
+    far.say(183, "one", rseq=1, body=SDP_1)
+    world.run(0.5)
+    far.say(183, "two", rseq=1, body=SDP_2)
+    assert [tag for tag, _, body in far.praked if b"198.51.100.10" in body] == ["one", "two"]
+    far.say(486)
+    world.finish()
+    assert call.statuses[-1] == 486
+
+
+def test_a_caller_that_will_not_have_the_other_phone() -> None:
+    """The call goes on as far as it can: what was agreed on stays."""
+    world, far, call = ringing("Supported: 100rel", updates=False)
+    call.on_reinvite = lambda call, request: call.refuse(488)
+    far.say(183, "one", rseq=1, body=SDP_1)
+    far.say(200, "two", body=SDP_2)
+    world.run(5.0)
+    assert call.heard.count("INVITE") == 1
+    call.hang_up()
+    (story,) = world.finish()
+    assert story.ended.outcome == "answered"
+
+
+def test_a_caller_that_will_not_answer_the_offer_of_the_other_phone() -> None:
+    """Its ACK waits for that answer: it goes without, and the call is over."""
+    world, far, call = ringing("Supported: 100rel", updates=False, sdp=b"")
+    call.on_reinvite = lambda call, request: call.refuse(488)
+    far.say(183, "one", rseq=1, body=SDP_1)
+    world.run(0.5)
+    far.say(200, "two", body=SDP_2)
+    (story,) = world.finish()
+    assert far.script.last("ACK").body == b""
+    assert far.others == ["BYE two"]
+    assert (story.ended.reason, story.ended.outcome) == ("no_session", "answered")
+
+
+def test_a_caller_that_says_nothing_to_the_other_phone() -> None:
+    world, far, call = ringing("Supported: 100rel", updates=False)
+    call.on_reinvite = lambda call, request: None
+    far.say(183, "one", rseq=1, body=SDP_1)
+    far.say(200, "two", body=SDP_2)
+    (story,) = world.finish(agree=False, answers=False)
+    assert story.ended.reason == "peer_lost"
+
+
+def test_a_caller_that_hangs_up_before_it_hears_of_the_other_phone() -> None:
+    world, far, call = ringing("Supported: 100rel", updates=False)
+    call.on_reinvite = lambda call, request: call.refuse(491)
+    far.say(183, "one", rseq=1, body=SDP_1)
+    far.say(200, "two", body=SDP_2)
+    call.hang_up()
+    (story,) = world.finish()
+    assert story.ended.outcome == "answered"
+
+
+def test_a_late_prack_of_one_phone_after_another_has_answered() -> None:
+    """The offers of two phones: the caller's answer comes when one of them has already been taken."""
+    caller = Caller("Supported: 100rel", body="")
+    caller.far.say(183, "one", rseq=1, body=SDP_1)
+    caller.far.say(200, "one")
+    assert caller.far.praked == []
+    assert caller.prack(2, body=description("198.51.100.10").decode()) == 200
+    assert [tag for tag, _, _ in caller.far.praked] == ["one"]
+    answer = caller.phone.last("200")
+    assert answer.cseq_method in ("PRACK", "INVITE")
+    caller.world.finish(agree=False, answers=False)

@@ -246,13 +246,17 @@ def test_the_longest_call(setting: int, binding: int, seconds: int) -> None:
 
 
 def test_a_decision_that_never_comes() -> None:
-    """The net below an INVITE catches it; it must not stay for ever."""
-    world = World()
+    """The caller has an answer soon, and a decision that comes after all changes nothing."""
+    world = World(settings={"decision_seconds": 3.0})
     world.switch.held = True
-    world.caller.dial(X)
-    (story,) = world.finish(answers=False, agree=False)
-    assert (story.ended.reason, story.ended.status, story.ended.ended_by) == ("peer_lost", 500, "caller")
+    call = world.caller.dial(X)
+    (story,) = world.finish()
+    assert call.statuses == [100, 503]
+    assert call.responses[-1].get("retry-after") == "10"
+    assert (story.ended.reason, story.ended.status, story.ended.ended_by) == ("undecided", 503, "switch")
+    assert 3000 <= story.ended.total_ms <= (3 + LATE) * 1000
     world.switch.release()
+    assert world.callee.calls == []
     assert world.real.tables() == dict.fromkeys(world.real.tables(), 0)
 
 

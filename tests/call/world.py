@@ -100,29 +100,36 @@ class World:
         """Let time pass."""
         self.network.run(seconds)
 
+    def reconfigure(self, *, trunks: Sequence[Trunk] | None = None, **settings: Any) -> None:
+        """A reload: other trunks, or other fields of the settings."""
+        self.trunks = self.trunks if trunks is None else trunks
+        changed = replace(self.real.limits, **settings)
+        self.switch.enter(lambda now: self.real.reconfigure(changed, self.trunks, now))
+
     @property
     def tripped(self) -> int:
         """How often the tripwire fired."""
         return self.real.statistics.tripwire
 
     def finish(
-        self, *, private: bool = True, agree: bool = True, answers: bool = True, tripped: int = 0
+        self, *, private: bool = True, agree: bool = True, answers: bool = True, tripped: int = 0, refusals: int = 0
     ) -> list[Story]:
         """Run the clock out, check the invariants, and return what the records tell.
 
         Switched off where a test is about the exception: ``private`` for a party that spells the other's number itself,
-        ``agree`` where a peer is cut off for good, ``answers`` where an answer was stopped.
+        ``agree`` where a peer is cut off for good, ``answers`` where an answer was stopped. ``refusals``: how many were
+        only counted.
         """
         self.finished = True
         self.network.run_out()
         try:
-            return self._check(private, agree, answers, tripped)
+            return self._check(private, agree, answers, tripped, refusals)
         except AssertionError as error:
             error.add_note(self.network.trace())
             error.add_note("\n".join(repr(event) for event in self.switch.records))
             raise
 
-    def _check(self, private: bool, agree: bool, answers: bool, tripped: int) -> list[Story]:
+    def _check(self, private: bool, agree: bool, answers: bool, tripped: int, refusals: int) -> list[Story]:
         assert {name: size for name, size in self.real.tables().items() if size} == {}
         assert self.real.active_calls == 0
         assert set(self.real.trunk_calls().values()) == {0}
@@ -132,7 +139,7 @@ class World:
         check_order(self.network.log, self.switch.records)
         statistics = self.real.statistics
         assert statistics.attempts.total() == statistics.outcomes.total() == len(told)
-        assert statistics.refusals.total() == len([story for story in told if story.ended.reason])
+        assert statistics.refusals.total() == len([story for story in told if story.ended.reason]) + refusals
         assert statistics.tripwire == tripped
         check_wire(self.network.log)
         check_refusals(self.network.log, told)

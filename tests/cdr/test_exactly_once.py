@@ -184,7 +184,7 @@ RECORDER = """
 import asyncio, sys
 from b2bua.app.recorder import run
 from tests.cdr.story import NOVEMBER, new_seal
-say = lambda: print("at work", flush=True)
+say = lambda recorder: print("at work", flush=True)
 settings = {"poll_seconds": 0.005, "now_ms": lambda: NOVEMBER, "started": say}
 asyncio.run(run(sys.argv[1], sys.argv[2], new_seal(), stop=asyncio.Event(), **settings))
 """

@@ -412,7 +412,7 @@ async def test_it_records_while_it_runs_and_once_more_when_it_stops(node: Node) 
             stop=node.stop,
             poll_seconds=0.01,
             now_ms=lambda: NOVEMBER,
-            started=started.set,
+            started=lambda recorder: started.set(),
         )
     )
     await asyncio.wait_for(started.wait(), 5)
@@ -464,13 +464,13 @@ def test_the_process_ends_in_order_on_a_signal(tmp_path: Path, seal: Seal, numbe
     (tmp_path / "journal" / "journal-0000000001.log").write_bytes(line(attempted(), seal) + line(ended(), seal))
     timer = threading.Timer(0.4, os.kill, (os.getpid(), number))
     timer.start()
-    assert run_recorder(settings_for(tmp_path, seal)) == 0
+    assert run_recorder(settings_for(tmp_path, seal), lambda: settings_for(tmp_path, seal)) == 0
     timer.join()
     assert read_position(tmp_path / "records").segment == 1
 
 
 def test_the_process_says_when_it_cannot_start(tmp_path: Path, seal: Seal) -> None:
     reader = Reader(tmp_path / "journal")
-    assert run_recorder(settings_for(tmp_path, seal)) == 1
+    assert run_recorder(settings_for(tmp_path, seal), lambda: settings_for(tmp_path, seal)) == 1
     reader.close()
     assert read_position(tmp_path / "records") == Position()

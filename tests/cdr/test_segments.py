@@ -264,7 +264,8 @@ def test_with_no_window_every_append_is_synced(tmp_path: Path, monkeypatch: pyte
     writer.append([LINE])
     writer.append([LINE])
     assert synced == [len(LINE), 2 * len(LINE)]
-    assert writer.stats.last_sync_seconds > 0
+    assert writer.stats.sync_seconds > 0
+    assert sum(writer.stats.sync_counts) == writer.stats.syncs
     writer.close()
 
 
@@ -316,6 +317,29 @@ def test_sync_in_a_thread_and_appends_do_not_disturb_each_other(tmp_path: Path) 
     assert writer.stats.lines == 3000
     writer.close()
     assert read_all(tmp_path) == payloads(lines)
+
+
+def test_an_append_says_whether_the_disk_has_it(tmp_path: Path, disk: Disk) -> None:
+    writer = open_writer(tmp_path)
+    assert writer.append([])
+    assert writer.append([LINE])
+    disk.breaks("pwrite")
+    assert not writer.append([LINE])
+    assert not writer.append([LINE])
+    disk.works()
+    writer.sync()
+    assert writer.append([LINE])
+    writer.close()
+    assert len(read_all(tmp_path)) == 4
+
+
+def test_without_a_window_an_append_that_cannot_be_synced_says_so(tmp_path: Path, disk: Disk) -> None:
+    writer = open_writer(tmp_path, window_ms=0)
+    assert writer.append([LINE])
+    disk.breaks("fdatasync")
+    assert not writer.append([LINE])
+    disk.works()
+    writer.close()
 
 
 # --- a disk without room ---

@@ -10,9 +10,10 @@ from b2bua.sip.headers import parse_cseq, parse_name_addr, parse_params, parse_q
 from b2bua.sip.multipart import sdp_part
 from b2bua.sip.parser import parse, salvage
 from b2bua.sip.sdp import Origin, clean, describe, is_hold
+from b2bua.sip.stream import Framer, FramingError, answer_address, sender_port
 from b2bua.sip.uri import dialled_user, format_uri, parse_uri
 from tests.fuzz.call import SEEDS, WORDS, feed_call
-from tests.sip import test_digest, test_dtmf, test_multipart, test_sdp, test_uri
+from tests.sip import test_digest, test_dtmf, test_multipart, test_sdp, test_stream, test_uri
 from tests.torture.messages import MESSAGES
 from tests.torture.test_switch import Bench
 
@@ -110,6 +111,25 @@ def _feed_dtmf(data: bytes) -> None:
     for content_type in (DTMF, DTMF_RELAY):
         cleaned = clean_dtmf(content_type, data)
         assert cleaned is None or clean_dtmf(content_type, cleaned) == cleaned
+
+
+def _feed_stream(data: bytes) -> None:
+    """The first octet says how the rest is cut; the messages stand in the stream with blank lines between them."""
+    step, stream = (data[0] if data else 0) % 32 + 1, data[1:]
+    framer = Framer()
+    end = 0
+    try:
+        for start in range(0, len(stream), step):
+            framer.feed(stream[start : start + step])
+            while (message := framer.take()) is not None:
+                while not stream.startswith(message, end):
+                    assert stream.startswith(b"\r\n", end)
+                    end += 2
+                end += len(message)
+                answer_address(message)
+                assert 0 <= sender_port(message, "192.0.2.1") <= 65535
+    except FramingError:
+        return
 
 
 def _feed_switch(data: bytes) -> None:
@@ -254,6 +274,12 @@ TARGETS = {
             _feed_dtmf,
             [row[1] for row in test_dtmf.READ],
             (b"Signal=", b"Duration=", b"\r\n", b"\0", b"16", b"99999"),
+        ),
+        Target(
+            "stream",
+            _feed_stream,
+            [b"\x06" + row[1] for row in test_stream.WHOLE] + [b"\0" + row[1] for row in test_stream.WRONG],
+            (*_SIP_WORDS, b"\r\nl: 3\r\n\r\n", b"\r\nContent-Length: 65535\r\n", b"\r\n\r\n\r\n\r\n"),
         ),
         Target("call", feed_call, SEEDS, WORDS),
         Target("switch", _feed_switch, list(MESSAGES.values()), _SIP_WORDS),

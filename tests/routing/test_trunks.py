@@ -122,6 +122,7 @@ EAST = trunk("east", host="192.0.2.1")
 WEST = trunk("west", "192.0.2.1", "198.51.100.9:5062", "[2001:db8::9]:5062")
 WIDE = trunk("wide", "192.0.0.0/16", "2001:db8::/32")
 NARROW = trunk("narrow", "192.0.2.0/24", "2001:DB8:0:1::/64", host="Sip.Example")
+SOUTH = Trunk("south", (Peer("203.0.113.5", 5060), Peer("203.0.113.5", 5070), Peer("2001:DB9::5", 5060)))
 
 
 @pytest.mark.parametrize(
@@ -142,19 +143,63 @@ NARROW = trunk("narrow", "192.0.2.0/24", "2001:DB8:0:1::/64", host="Sip.Example"
         ("::ffff:192.0.2.1", 5060, "east"),
         ("::ffff:192.0.2.1", 5999, "west"),
         ("::ffff:192.0.2.77", 5060, "narrow"),
-        ("sip.example", 5060, "narrow"),
-        ("sip.example", 5061, None),
+        ("192.0.2.33", 5060, "narrow"),
+        ("203.0.113.5", 5060, "south"),
+        ("203.0.113.5", 40_000, "south"),
+        ("::ffff:203.0.113.5", 40_000, "south"),
+        ("2001:db9::5", 40_000, "south"),
+        ("sip.example", 5060, None),
         ("not an address", 5060, None),
         ("", 0, None),
     ],
 )
-def test_a_source_is_found_by_host_and_port_then_host_then_the_narrowest_network(
+def test_a_source_is_found_by_host_and_port_then_host_then_the_narrowest_network_then_the_host_of_a_peer(
     host: str, port: int, name: str | None
 ) -> None:
-    sources = Sources([WIDE, EAST, WEST, NARROW])
+    sources = Sources([WIDE, EAST, WEST, NARROW, SOUTH])
     for _ in range(2):
         found = sources.trunk_of(host, port)
         assert (found and found.name) == name
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        trunk("other", host="192.0.2.1", port=5070),
+        trunk("other", "192.0.2.1:5070"),
+        trunk("other", "192.0.2.1"),
+        trunk("other", "192.0.2.0/24"),
+    ],
+)
+def test_another_port_of_a_peer_is_not_guessed_where_another_trunk_has_a_claim_on_the_host(other: Trunk) -> None:
+    sources = Sources([EAST, other])
+    found = sources.trunk_of("192.0.2.1", 40_000)
+    assert found is (other if other.networks and ":" not in other.networks[0] else None)
+    assert sources.trunk_of("192.0.2.1", 5060) is EAST
+
+
+def test_a_source_with_a_port_among_the_networks_stands_for_that_port_alone() -> None:
+    assert Sources([trunk("one", "192.0.2.1:5060")]).trunk_of("192.0.2.1", 40_000) is None
+
+
+def test_resolved_addresses_are_sources_of_their_trunk() -> None:
+    named = trunk("named", host="sip.example")
+    sources = Sources([named], {"named": [("192.0.2.8", 5070), ("2001:DB8::8", 5060)]})
+    assert sources.trunk_of("192.0.2.8", 5070) is named
+    assert sources.trunk_of("192.0.2.8", 40_000) is named
+    assert sources.trunk_of("2001:db8::8", 5060) is named
+    assert sources.trunk_of("192.0.2.9", 5070) is None
+    assert sources.conflicts == []
+
+
+def test_dns_takes_no_address_from_a_trunk_that_has_it() -> None:
+    """What the settings say goes first, then the order of the trunks; nobody's name server can take a peer over."""
+    thief, heir = trunk("thief", host="thief.example"), trunk("heir", host="heir.example")
+    resolved = {"thief": [("192.0.2.1", 5060), ("192.0.2.8", 5060)], "heir": [("192.0.2.8", 5060)]}
+    sources = Sources([thief, heir, EAST], resolved)
+    assert sources.trunk_of("192.0.2.1", 5060) is EAST
+    assert sources.trunk_of("192.0.2.8", 5060) is thief
+    assert sources.conflicts == [("thief", "192.0.2.1", 5060), ("heir", "192.0.2.8", 5060)]
 
 
 def test_without_trunks_every_source_is_unknown() -> None:

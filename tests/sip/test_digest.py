@@ -1,6 +1,8 @@
 """Digest: the published vectors, both roles, and whatever a peer may send (RFC 7616, RFC 8760, RFC 2617)."""
 
+import hashlib
 import itertools
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -15,6 +17,7 @@ from b2bua.sip.digest import (
     choose_challenge,
     format_challenge,
     format_credentials,
+    hash_secret,
     parse_challenge,
     parse_credentials,
     verify,
@@ -80,21 +83,22 @@ VECTORS = [
 def test_the_published_examples_come_out(
     challenge: Challenge, uri: str, username: str, password: str, cnonce: str, response: str
 ) -> None:
-    credentials = answer(challenge, method="GET", uri=uri, username=username, password=password, cnonce=cnonce)
+    secret = hash_secret(challenge.algorithm, username, challenge.realm, password)
+    credentials = answer(challenge, method="GET", uri=uri, username=username, secret=secret, cnonce=cnonce)
     assert credentials.response == response
-    assert verify(credentials, challenge, method="GET", username=username, password=password)
+    assert verify(credentials, challenge, method="GET", username=username, secret=secret)
     assert parse_credentials(format_credentials(credentials)) == credentials
     assert parse_challenge(format_challenge(challenge)) == challenge
 
 
 def test_a_hashed_user_name_is_that_of_the_erratum() -> None:
-    credentials = answer(DOE, method="GET", uri="/doe.json", username=DOE_NAME, password="x", cnonce=DOE_CNONCE)
+    credentials = answer(DOE, method="GET", uri="/doe.json", username=DOE_NAME, secret="x", cnonce=DOE_CNONCE)
     assert credentials.username == "793263caabb707a56211940d90411ea4a575adeccb7e360aeb624ed06ece9b0b"
     assert "userhash=true" in format_credentials(credentials)
 
 
 def test_a_name_beyond_ascii_is_sent_as_extended_value() -> None:
-    credentials = answer(DOE_PLAIN, method="GET", uri="/doe.json", username=DOE_NAME, password="x", cnonce="c")
+    credentials = answer(DOE_PLAIN, method="GET", uri="/doe.json", username=DOE_NAME, secret="x", cnonce="c")
     assert "username*=UTF-8''J%C3%A4s%C3%B8n%20Doe," in format_credentials(credentials)
 
 
@@ -102,7 +106,7 @@ SIP = Challenge("example.com", "n0nce")
 
 
 def credentials_for(challenge: Challenge) -> Credentials:
-    return answer(challenge, method="INVITE", uri="sip:700@10.0.0.1", username="trunk", password="secret", cnonce="c")
+    return answer(challenge, method="INVITE", uri="sip:700@10.0.0.1", username="trunk", secret="secret", cnonce="c")
 
 
 @pytest.mark.parametrize("algorithm", Algorithm)
@@ -114,11 +118,11 @@ def test_every_algorithm_is_answered_and_verified(algorithm: Algorithm, qop: tup
     assert read == challenge
     credentials = parse_credentials(format_credentials(credentials_for(read)))
     assert credentials == credentials_for(challenge)
-    assert verify(credentials, challenge, method="INVITE", username="trunk", password="secret")
+    assert verify(credentials, challenge, method="INVITE", username="trunk", secret="secret")
     for wrong in (
-        {"method": "BYE", "username": "trunk", "password": "secret"},
-        {"method": "INVITE", "username": "other", "password": "secret"},
-        {"method": "INVITE", "username": "trunk", "password": "Secret"},
+        {"method": "BYE", "username": "trunk", "secret": "secret"},
+        {"method": "INVITE", "username": "other", "secret": "secret"},
+        {"method": "INVITE", "username": "trunk", "secret": "Secret"},
     ):
         assert not verify(credentials, challenge, **wrong)
 
@@ -135,18 +139,45 @@ def test_every_algorithm_is_answered_and_verified(algorithm: Algorithm, qop: tup
 )
 def test_an_answer_to_another_challenge_does_not_count(challenge: Challenge) -> None:
     credentials = credentials_for(SIP)
-    assert verify(credentials, SIP, method="INVITE", username="trunk", password="secret")
-    assert not verify(credentials, challenge, method="INVITE", username="trunk", password="secret")
+    assert verify(credentials, SIP, method="INVITE", username="trunk", secret="secret")
+    assert not verify(credentials, challenge, method="INVITE", username="trunk", secret="secret")
 
 
 def test_the_right_hash_under_another_name_does_not_count() -> None:
     text = format_credentials(credentials_for(SIP)).replace('username="trunk"', 'username="other"')
-    assert not verify(parse_credentials(text), SIP, method="INVITE", username="trunk", password="secret")
+    assert not verify(parse_credentials(text), SIP, method="INVITE", username="trunk", secret="secret")
+
+
+@pytest.mark.parametrize("algorithm", Algorithm)
+def test_with_auth_int_the_body_is_part_of_the_answer(algorithm: Algorithm) -> None:
+    challenge = Challenge("r", "n", algorithm, ("auth-int",))
+    asked: dict[str, Any] = {"method": "INVITE", "username": "a", "secret": "b"}
+    credentials = answer(challenge, uri="u", cnonce="c", body=b"v=0\r\n", **asked)
+    assert credentials.qop == "auth-int"
+    assert verify(credentials, challenge, body=b"v=0\r\n", **asked)
+    assert not verify(credentials, challenge, body=b"v=1\r\n", **asked)
+
+
+def test_auth_int_goes_as_the_formula_of_the_rfc() -> None:
+    """RFC 7616 §3.4.3: A2 = Method ":" digest-uri-string ":" H(entity-body)."""
+    challenge = Challenge("r", "n", Algorithm.SHA_256, ("auth-int",))
+    credentials = answer(challenge, method="INVITE", uri="u", username="a", secret="s", cnonce="c", body=b"body")
+
+    def sha(text: str) -> str:
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    assert credentials.response == sha(f"s:n:00000001:c:auth-int:{sha('INVITE:u:' + sha('body'))}")
+
+
+def test_a_qop_that_was_not_offered_does_not_count() -> None:
+    challenge = Challenge("r", "n", qop=("auth-int",))
+    credentials = answer(challenge, method="INVITE", uri="u", username="a", secret="b", cnonce="c")
+    assert not verify(credentials, Challenge("r", "n"), method="INVITE", username="a", secret="b")
 
 
 def test_the_count_is_part_of_the_answer() -> None:
-    first = answer(SIP, method="INVITE", uri="u", username="a", password="b", cnonce="c", count=1)
-    second = answer(SIP, method="INVITE", uri="u", username="a", password="b", cnonce="c", count=255)
+    first = answer(SIP, method="INVITE", uri="u", username="a", secret="b", cnonce="c", count=1)
+    second = answer(SIP, method="INVITE", uri="u", username="a", secret="b", cnonce="c", count=255)
     assert "nc=000000ff" in format_credentials(second)
     assert first.response != second.response
 
@@ -161,6 +192,7 @@ READ_CHALLENGES = [
         Challenge("a", "b", Algorithm.SHA_256, (), "", True),
     ),
     ('Digest realm = "a" , nonce = "b" , ,domain="sip:x", x-y=z,', Challenge("a", "b", qop=())),
+    ('Digest realm="a", nonce="b", qop="auth-int"', Challenge("a", "b", qop=("auth-int",))),
     ('Digest realm="", nonce=""', Challenge("", "", qop=())),
     ('Digest realm="a, b=\\"c\\"", nonce="b"', Challenge('a, b="c"', "b", qop=())),
     ('Digest\r\n realm="a",\r\n nonce="b"', Challenge("a", "b", qop=())),
@@ -180,7 +212,7 @@ REFUSED_CHALLENGES = [
     'Digest realm="a", ="b"',
     'Digest realm="a", realm="a", nonce="b"',
     'Digest realm="a", nonce="b", algorithm=SHA-1',
-    'Digest realm="a", nonce="b", qop="auth-int"',
+    'Digest realm="a", nonce="b", qop="auth-conf"',
     'Digest realm="a", nonce="b"; x',
     "Digest " + ", ".join(f"a{index}=b" for index in range(PARAMETERS + 1)),
 ]
@@ -195,6 +227,10 @@ READ_CREDENTIALS = [
         f'{GIVEN}, qop="auth", nc="00000001", cnonce="x", auts="y"',
         Credentials("a", "b", "c", "sip:d", "ee" * 16, Algorithm.MD5, "auth", 1, "x"),
     ),
+    (
+        f"{GIVEN}, qop=auth-int, nc=00000001, cnonce=x",
+        Credentials("a", "b", "c", "sip:d", "ee" * 16, Algorithm.MD5, "auth-int", 1, "x"),
+    ),
     (GIVEN.replace('username="a"', "username*=utf-8'en'%41"), Credentials("A", "b", "c", "sip:d", "ee" * 16)),
 ]
 REFUSED_CREDENTIALS = [
@@ -204,7 +240,7 @@ REFUSED_CREDENTIALS = [
     GIVEN.replace('nonce="c", ', ""),
     GIVEN.replace('uri="sip:d", ', ""),
     GIVEN.replace(', response="' + "Ee" * 16 + '"', ""),
-    f"{GIVEN}, qop=auth-int, nc=00000001, cnonce=x",
+    f"{GIVEN}, qop=auth-conf, nc=00000001, cnonce=x",
     f"{GIVEN}, qop=auth, cnonce=x",
     f"{GIVEN}, qop=auth, nc=1, cnonce=x",
     f"{GIVEN}, qop=auth, nc=0000000\N{ARABIC-INDIC DIGIT ONE}, cnonce=x",
@@ -244,6 +280,8 @@ def test_the_first_challenge_that_is_understood_is_taken() -> None:
     assert choose_challenge([sha, md5]) == MUFASA_256
     assert choose_challenge([md5, sha]) == MUFASA
     assert choose_challenge(['Basic realm="a"', md5.replace("MD5", "SHA-9"), md5]) == MUFASA
+    assert choose_challenge([sha, md5], [Algorithm.MD5]) == MUFASA
+    assert choose_challenge([sha, md5], [Algorithm.SHA_512_256]) is None
     assert choose_challenge(["", "rubbish"]) is None
     assert choose_challenge([]) is None
 
@@ -275,6 +313,7 @@ def test_any_text_is_read_or_refused(text: str) -> None:
 @given(*[st.text(st.characters(codec="utf-8"), max_size=12)] * 3)
 def test_any_names_survive_the_wire(username: str, realm: str, password: str) -> None:
     challenge = parse_challenge(format_challenge(Challenge(realm, "n")))
-    credentials = answer(challenge, method="INVITE", uri="sip:x", username=username, password=password, cnonce="c")
+    secret = hash_secret(challenge.algorithm, username, realm, password)
+    credentials = answer(challenge, method="INVITE", uri="sip:x", username=username, secret=secret, cnonce="c")
     again = parse_credentials(format_credentials(credentials))
-    assert verify(again, challenge, method="INVITE", username=username, password=password)
+    assert verify(again, challenge, method="INVITE", username=username, secret=secret)

@@ -366,6 +366,8 @@ TOLERATED = (
     ("lines out of order", body(MINIMAL[4], MINIMAL[3], MINIMAL[2], MINIMAL[0], MINIMAL[5], MINIMAL[1])),
     ("space at the end of a line", body(*(f"{line} \t" for line in MINIMAL))),
     ("attribute name in another case", body(*MINIMAL, "a=TOOL:x")),
+    ("media type or transport in another case", body(*MINIMAL[:5], MINIMAL[5].replace("RTP/AVP", "rtp/avp"))),
+    ("media type or transport in another case", body(*MINIMAL[:5], MINIMAL[5].replace("audio", "Audio"))),
 )
 
 
@@ -425,12 +427,46 @@ def test_a_media_line_keeps_its_place_port_and_formats(line: str) -> None:
         ("m=application 9 UDP/DTLS/SCTP webrtc-datachannel", "m=application 0 UDP/DTLS/SCTP *"),
         ("m=application 4004 RTP/AVP 100", "m=application 0 RTP/AVP 0"),
         ("m=application 50000 TCP/BFCP *", "m=application 0 TCP/BFCP *"),
+        ("m=data 4004 UDP/NEW x y", "m=data 0 UDP/NEW *"),
+        ("m=audio 4004 RTP/NEW 8", "m=audio 0 RTP/NEW 0"),
+        ("m=audio 4004 DCCP/RTP/AVP 8", "m=audio 0 DCCP/RTP/AVP 0"),
+        ("m=video 4004 UDP/TLS/RTP/SAVP2 8", "m=video 0 UDP/TLS/RTP/SAVP2 0"),
     ],
 )
 def test_media_that_names_its_parties_is_refused_in_its_place(line: str, refused: str) -> None:
     inside = (line, f"c=IN IP4 {NUMBER}", f"b=AS:{80}", f"a=path:msrp://{NUMBER}/x", "a=setup:active", "a=mid:1")
     lines = clean(body(*MINIMAL, *inside, "m=video 4002 RTP/AVP 96"), ORIGIN).decode().split("\r\n")
     assert lines[-5:] == ["m=audio 4000 RTP/AVP 8", refused, "a=mid:1", "m=video 4002 RTP/AVP 96", ""]
+
+
+@pytest.mark.parametrize("transport", ["UDPTL", "udptl", "Udptl", "UdpTl"])
+def test_fax_over_a_transport_in_any_spelling(transport: str) -> None:
+    kept = transport if transport in ("UDPTL", "udptl") else "udptl"
+    text = clean(body(*MINIMAL, f"m=image 4004 {transport} t38"), ORIGIN)
+    assert text.endswith(f"m=image 4004 {kept} t38\r\n".encode())
+
+
+@pytest.mark.parametrize("line", ["m=message 2855 TCP/MSRP *", "m=audio 4000 RTP/NEW 8"])
+def test_a_description_of_which_no_media_is_left_is_refused(line: str) -> None:
+    with pytest.raises(ParseError) as refused:
+        clean(body(*MINIMAL[:5], line), ORIGIN)
+    assert refused.value.status == 488
+
+
+@pytest.mark.parametrize("name", ["gateway.example", "media-1.core2.carrier.cn", "m123456789.example", "a.b.c.example"])
+@pytest.mark.parametrize("family", ["IP4", "IP6"])
+def test_a_host_name_for_an_address_crosses_where_it_cannot_spell_a_number(name: str, family: str) -> None:
+    text = body(*MINIMAL[:3], f"c=IN {family} {name}", *MINIMAL[4:])
+    assert f"c=IN {family} {name}\r\n".encode() in clean(text, ORIGIN)
+
+
+@pytest.mark.parametrize(
+    "name", ["m1234567890.example", "1012.345.678.9.example", "host", "host.", ".example", "host.1", "-", "h_t.example"]
+)
+def test_other_names_for_an_address_do_not(name: str) -> None:
+    with pytest.raises(ParseError) as refused:
+        clean(body(*MINIMAL[:3], f"c=IN IP4 {name}", *MINIMAL[4:]), ORIGIN)
+    assert refused.value.status == 488
 
 
 REFUSED = (

@@ -3,7 +3,7 @@
 import pytest
 
 from b2bua.sip.errors import MisuseError
-from b2bua.sip.serialiser import PHRASES, format_request, format_response, phrase_of
+from b2bua.sip.serialiser import PHRASES, format_repetition, format_request, format_response, phrase_of
 
 REQUEST = {
     "method": "INVITE",
@@ -161,3 +161,20 @@ def test_the_phrase_is_the_standards(status: int, phrase: str) -> None:
 def test_every_phrase_is_plain_text_for_a_status() -> None:
     assert all(100 <= status <= 699 for status in PHRASES)
     assert all(phrase.isascii() and phrase.isprintable() and phrase for phrase in PHRASES.values())
+
+
+def test_a_repeated_request_has_another_via_and_number_and_other_credentials_and_is_else_the_same() -> None:
+    body = b"v=0\r\nCSeq: 1 X\r\n"
+    first = format_request(
+        "INVITE", "sip:b@x", "V1", "<sip:a>;tag=1", "<sip:b>", "c", 7, 69, ("<sip:r;lr>",),
+        ("Authorization: Digest a", "Proxy-Authorization: Digest b", "X: y"), "application/sdp", body,
+    )  # fmt: skip
+    again = format_repetition(first, "V2", 8, ("Authorization: Digest c", "Authorization: Digest d"))
+    assert again == format_request(
+        "INVITE", "sip:b@x", "V2", "<sip:a>;tag=1", "<sip:b>", "c", 8, 69, ("<sip:r;lr>",),
+        ("Authorization: Digest c", "Authorization: Digest d", "X: y"), "application/sdp", body,
+    )  # fmt: skip
+    assert format_repetition(again, "V1", 9, ()).count(b"Authorization") == 0
+    for line in ("Authorization: a\r\nX: y", "Authorization: a\nb", "Authorization: a\0"):
+        with pytest.raises(MisuseError):
+            format_repetition(first, "V2", 8, (line,))

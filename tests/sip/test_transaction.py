@@ -154,7 +154,7 @@ GRIDS = {
                 1XX   2XX   FAIL  REQ ACK s1XX sOK sFAIL  G    H    I,L  ERR  ABANDON
     CALLING     !     !     !     !   !   !    !   !      !    !    !    !    !
     TRYING      !     !     !     !   !   !    !   !      !    !    !    !    !
-    PROCEEDING  !     !     !     PR> -   PR>  AC> CO>    !    TE*  !    TE*  !
+    PROCEEDING  !     !     !     PR> -   PR>  AC> CO>    !    TE*  !    TE*  TE
     ACCEPTED    !     !     !     -   -   !    !   !      !    !    TE   -    !
     COMPLETED   !     !     !     CO> CF  !    !   !      CO>  TE   !    TE   !
     CONFIRMED   !     !     !     -   -   !    !   !      !    !    TE   -    !
@@ -173,7 +173,7 @@ GRIDS = {
     "non-INVITE server": """
                 1XX   2XX   FAIL  REQ ACK s1XX sOK sFAIL  -    F    J    ERR  ABANDON
     CALLING     !     !     !     !   !   !    !   !      !    !    !    !    !
-    TRYING      !     !     !     -   !   PR>  CO> CO>    !    TE*  !    TE*  !
+    TRYING      !     !     !     -   !   PR>  CO> CO>    !    TE*  !    TE*  TE
     PROCEEDING  !     !     !     PR> !   PR>  CO> CO>    !    TE*  !    TE*  !
     ACCEPTED    !     !     !     !   !   !    !   !      !    !    !    !    !
     COMPLETED   !     !     !     CO> !   !    !   !      !    !    TE   TE   !

@@ -98,6 +98,7 @@ TOLERATED: list[tuple[str, str, str]] = [
     ("repeated parameter", "sip:700@10.0.0.1;user=phone;user=ip", "700"),
     ("tel without context", "tel:700123456789012", "700123456789012"),
     ("escape in tel number", "tel:%2B86700123456789012", "+86700123456789012"),
+    ("three colons", "sip:700@[2001:db8:::192.0.2.1]", "700"),
 ]
 
 REFUSED: list[tuple[str, int]] = [
@@ -176,6 +177,18 @@ def test_what_broken_peers_send_is_still_read(name: str, text: str, number: str)
     uri = parse_uri(text)
     assert dialled_user(uri) == number
     assert parse_uri(format_uri(uri)) == uri
+
+
+def test_the_colon_too_many_is_left_out() -> None:
+    uri = parse_uri("sip:700@[2001:db8:::192.0.2.1]:5070")
+    assert isinstance(uri, SipUri)
+    assert (uri.host, uri.port) == ("[2001:db8::192.0.2.1]", 5070)
+
+
+@pytest.mark.parametrize("host", ["[2001:db8:::1]", "[:::1]", "[2001:db8::::192.0.2.1]", "[1::2:::192.0.2.1]"])
+def test_other_colons_too_many_are_refused(host: str) -> None:
+    with pytest.raises(ParseError):
+        parse_uri(f"sip:700@{host}")
 
 
 def test_every_tolerance_has_a_row() -> None:

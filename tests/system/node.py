@@ -208,7 +208,7 @@ class Node:
         text = "".join(f"[{name}]\n{_toml(values)}" for name, values in tables.items())
         trunks: tuple[dict[str, object], ...] = (
             {"name": "caller", "peers": [self.phones.caller.me], "networks": ["127.0.0.1"], "prefixes": []},
-            {"name": "callee", "peers": [self.phones.callee.me]},
+            {"name": "callee", "peers": [self.phones.callee.me], "probe_seconds": 0},
             {"name": "noisy", "peers": ["127.0.0.2:5060"], "networks": ["127.0.0.2"], "prefixes": []},
         )
         self.config.write_text(text + "".join(f"[[trunk]]\n{_toml(trunk)}" for trunk in trunks))

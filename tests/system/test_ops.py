@@ -40,15 +40,22 @@ FAMILIES = {
     "active calls": ("x700_active_calls", set()),
     "calls by trunk": ("x700_trunk_calls", {"trunk"}),
     "transactions": ("x700_table_entries", {"table"}),
-    "set-up delay": ("x700_setup_seconds", {"le"}),
-    "answer delay": ("x700_answer_seconds", {"le"}),
+    "set-up delay": ("x700_setup_seconds", {"le", "trunk"}),
+    "answer delay": ("x700_answer_seconds", {"le", "trunk"}),
+    "trunk up": ("x700_trunk_up", {"trunk"}),
+    "target up": ("x700_target_up", {"trunk", "target"}),
+    "target parked": ("x700_target_parked", {"trunk", "target"}),
     "messages": ("x700_messages_received", {"kind"}),
     "retransmissions": ("x700_retransmissions", {"direction"}),
     "drops by cause": ("x700_drops", {"cause"}),
+    "challenges": ("x700_challenges_sent", set()),
+    "ignored sources": ("x700_ignored_sources", set()),
     "journal lag": ("x700_journal_lag_bytes", set()),
     "journal failed": ("x700_journal_failed", set()),
     "fsync time": ("x700_journal_sync_seconds", set()),
     "tripwire hits": ("x700_tripwire_hits", set()),
+    "session refreshes": ("x700_session_refreshes", {"direction"}),
+    "sessions expired": ("x700_sessions_expired", set()),
 }
 A_NUMBER = re.compile(r"[0-9]{7}")
 # A label may not hold a number, but a bucket's bound is one.
@@ -231,6 +238,20 @@ def test_a_slow_reader_of_a_page_keeps_nobody_waiting(running: Node) -> None:
         slow.sendall(b"GET /metr")
         assert running.page("health")[0] == 200
         assert whole(phones.place(ANSWERED.x, CALLER)).final == 200
+
+
+def test_the_state_of_trunks_is_listed_and_measured(running: Node) -> None:
+    listed = running.ask(command="trunks")["trunks"]
+    assert isinstance(listed, list)
+    assert [(target["trunk"], target["target"], target["state"]) for target in listed] == [
+        ("caller", f"udp:{running.phones.caller.me}", "up"),
+        ("callee", f"udp:{running.phones.callee.me}", "up"),
+        ("noisy", "udp:127.0.0.2:5060", "up"),
+    ]
+    for target in listed:
+        assert running.count("x700_trunk_up", trunk=target["trunk"]) == 1
+        assert running.count("x700_target_up", trunk=target["trunk"], target=target["target"]) == 1
+        assert target["probes"] == 0
 
 
 def test_live_calls_are_listed_masked_and_can_be_hung_up(running: Node) -> None:

@@ -1,4 +1,4 @@
-"""RFC 4475 against the whole switch: each message gets its answer or its counter, and the switch works on."""
+"""RFC 4475 and RFC 5118 against the whole switch: each message gets its answer or its counter, and it works on."""
 
 from itertools import count
 from typing import NamedTuple
@@ -12,11 +12,17 @@ from b2bua.sip.transaction import Flow
 from routing.decide import decide
 from routing.plan import Plan
 from routing.trunks import Peer, Trunk
-from tests.torture.messages import MESSAGES
-from tests.torture.verdicts import VERDICTS, Verdict
+from tests.torture.ipv6_messages import IPV6_MESSAGES
+from tests.torture.ipv6_verdicts import IPV6_VERDICTS
+from tests.torture.messages import MESSAGES as IPV4_MESSAGES
+from tests.torture.verdicts import VERDICTS as IPV4_VERDICTS
+from tests.torture.verdicts import Verdict
 
+MESSAGES = IPV4_MESSAGES | IPV6_MESSAGES
+VERDICTS = IPV4_VERDICTS + IPV6_VERDICTS
 FLOW = Flow("UDP", "udp", ("192.0.2.200", 5060))
-TRUNK = Trunk("carrier", (Peer("192.0.2.200", 5060),))
+IPV6_FLOW = Flow("UDP", "udp", ("2001:db8::9:1", 5060))
+TRUNK = Trunk("carrier", (Peer("192.0.2.200", 5060), Peer("2001:db8::9:1", 5060)))
 START_MS = 1_800_000_000_000
 
 
@@ -54,9 +60,9 @@ class Bench:
     def now(self) -> Now:
         return Now(self.seconds, START_MS + int(self.seconds * 1000))
 
-    def feed(self, data: bytes) -> list[Answer]:
+    def feed(self, data: bytes, flow: Flow = FLOW) -> list[Answer]:
         """Give the switch a datagram and its decisions; what it sends back."""
-        self.switch.receive(data, FLOW, self.now)
+        self.switch.receive(data, flow, self.now)
         for query in self.switch.queries():
             decision = decide(query, Plan([]), lambda dialled, caller: None, [TRUNK], (), self.now.utc_ms, lambda: 0.5)
             self.switch.decided(query, decision, self.now)
@@ -90,7 +96,7 @@ class Bench:
 @pytest.mark.parametrize("verdict", VERDICTS, ids=[verdict.name for verdict in VERDICTS])
 def test_each_message_has_its_end_and_the_switch_works_on(verdict: Verdict) -> None:
     bench = Bench()
-    answers = bench.feed(MESSAGES[verdict.name])
+    answers = bench.feed(MESSAGES[verdict.name], IPV6_FLOW if verdict in IPV6_VERDICTS else FLOW)
     finals = [answer.status for answer in answers if answer.status >= 200]
     if isinstance(verdict.answer, int):
         assert finals == [verdict.answer]

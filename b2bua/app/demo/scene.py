@@ -136,7 +136,7 @@ def _settings(directory: Path, port: int, a: Phone, b: Phone) -> Settings:
     config = directory / "x700.toml"
     trunks = "".join(
         f'[[trunk]]\nname = "carrier-{phone.party.lower()}"\npeers = ["{LOOPBACK}:{phone.port}"]\n'
-        f'prefixes = ["{phone.number[:3]}"]\n'
+        f'prefixes = ["{phone.number[:3]}"]\nprobe_seconds = 0\n'
         for phone in (a, b)
     )
     config.write_text(
