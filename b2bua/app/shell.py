@@ -301,7 +301,12 @@ class Shell:
 
     def _end_withdrawn(self, now: Now) -> None:
         plan = self._plan
-        self.switch.end_withdrawn(lambda x: (block := plan.block_of(x)) is not None and block.state in CALLABLE, now)
+
+        def serves(x: str) -> bool:
+            block = plan.block_of(x)
+            return block is not None and block.state in CALLABLE
+
+        self.switch.end_withdrawn(serves, now)
 
     def _resolved(self, table: Mapping[str, Sequence[Choice]]) -> None:
         """DNS has news of the trunks' peers."""
