@@ -125,9 +125,7 @@ class Supervisor:
     ``renew`` returns the same programs as changed settings would have them, or none when those are wrong.
     """
 
-    def __init__(
-        self, programs: Sequence[Program], log: Log, renew: Callable[[], Sequence[Program]] = tuple
-    ) -> None:
+    def __init__(self, programs: Sequence[Program], log: Log, renew: Callable[[], Sequence[Program]] = tuple) -> None:
         self._log = log
         self._renew = renew
         self._children = tuple(_Child(program, log, self._readiness) for program in programs)

@@ -166,7 +166,7 @@ def proposal_of(message: Message) -> Proposal:
     """What a message says of the timer. A field that cannot be read is as good as none (RFC 3261 §8.2: what is not
     needed to process a request may be malformed)."""
     first = message.first
-    if not _KEYS & first.keys():
+    if _KEYS.isdisjoint(first):
         return NO_PROPOSAL
     supported = ("supported" in first and TIMER in _tags(message, "supported")) or (
         "require" in first and TIMER in _tags(message, "require")

@@ -114,8 +114,8 @@ class Writer:
         self.sync()
 
     def append(self, lines: Sequence[bytes]) -> bool:
-        """Write framed lines, in one system call. True: the kernel has them (and with `sync_window_ms` 0 the disk); else
-        they wait in memory, and `failed` says why."""
+        """Write framed lines, in one system call. True: the kernel has them (and with `sync_window_ms` 0 the disk);
+        else they wait in memory, and `failed` says why."""
         if not lines:
             return True
         data = b"".join(lines)

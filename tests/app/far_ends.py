@@ -14,7 +14,8 @@ from b2bua.app.config import load
 from b2bua.app.shell import Shell
 from b2bua.app.storage import make_directories
 from b2bua.sip.stream import Framer
-from cdr.record import Attempted, Ended, Event
+from cdr.journal import decode_event, scan
+from cdr.record import Ended, Entry, SealedAttempted
 from cdr.seal import format_keyring, new_keyring
 from cdr.store.segments import Writer
 from routing.binding import BindingRequest
@@ -224,22 +225,21 @@ class _Datagrams(asyncio.DatagramProtocol):
 class Node:
     """A shell with one binding, X between CALLER and CALLEE. ``events`` is its journal as it was written."""
 
-    def __init__(self, shell: Shell, log: list[str]) -> None:
+    def __init__(self, shell: Shell, directory: Path, log: list[str]) -> None:
         self.shell = shell
         self.log = log
-        self.events: list[Event] = []
-        append = shell._append
-
-        def remember(records: list[Event]) -> bool:
-            self.events += records
-            return append(records)
-
-        shell._append = remember  # type: ignore[method-assign,assignment]
+        self._directory = directory
 
     def at(self, listener: str) -> Peer:
         """Where a listener takes messages."""
         doors = self.shell.doors
         return (doors.udp.get(listener) or doors.streams[listener]).address
+
+    @property
+    def events(self) -> list[Entry]:
+        """What has been written to the journal."""
+        files = sorted(self._directory.iterdir())
+        return [decode_event(payload) for file in files for payload in scan(file.read_bytes()).payloads]
 
     async def until(self, probe: Callable[[], object], seconds: float = PATIENCE) -> None:
         """Return once this is true."""
@@ -250,12 +250,12 @@ class Node:
     async def ended(self) -> Ended:
         """The end of the one call."""
         await self.until(lambda: any(isinstance(event, Ended) for event in self.events))
-        assert sum(isinstance(event, Attempted) for event in self.events) == 1
+        assert sum(isinstance(event, SealedAttempted) for event in self.events) == 1
         (end,) = [event for event in self.events if isinstance(event, Ended)]
         return end
 
 
-async def _shell(directory: Path, text: str, log: list[str]) -> Shell:
+async def _node(directory: Path, text: str) -> Node:
     keyring = directory / "keyring"
     if not keyring.exists():
         keyring.touch(mode=0o600)
@@ -278,11 +278,13 @@ async def _shell(directory: Path, text: str, log: list[str]) -> Shell:
             now_ms(),
         )  # fmt: skip
     journal = Writer(settings.journal.directory, settings.journal.segment_mib << 20, settings.journal.sync_window_ms)
+    log: list[str] = []
 
     def note(event: str, **fields: object) -> None:
         log.append(f"{event} {fields}")
 
-    return Shell(settings, seal, journal, Reader(settings.routing.store, seal), note)
+    shell = Shell(settings, seal, journal, Reader(settings.routing.store, seal), note)
+    return Node(shell, settings.journal.directory, log)
 
 
 def play(directory: Path, settings: Callable[[], Awaitable[str]], scene: Callable[[Node], Awaitable[None]]) -> None:
@@ -290,13 +292,12 @@ def play(directory: Path, settings: Callable[[], Awaitable[str]], scene: Callabl
     in the file, and may open far ends for it. Afterwards no bug of ours has been met."""
 
     async def run() -> None:
-        log: list[str] = []
-        shell = await _shell(directory, await settings(), log)
-        node = Node(shell, log)
+        node = await _node(directory, await settings())
+        shell = node.shell
         shell.start()
         try:
             await scene(node)
-            assert not shell.defects, log
+            assert not shell.defects, node.log
         finally:
             while _OPEN:
                 await _OPEN.pop().close()

@@ -14,6 +14,7 @@ fork=yes
 children=2
 tcp_children=2
 auto_aliases=no
+tcp_source_ipv4={host}
 dns=no
 rev_dns=no
 {tls}

@@ -109,6 +109,7 @@ class Site:
             ("[sip]", {"listen": str(self.switch), **TIMERS}),
             *self._listener(),
             ("[journal]", {"segment_mib": 1}),
+            ("[log]", {"level": "debug"}),
             ("[ops]", {"listen": ops, "control_socket": "control.sock"}),
         ]
         for name, number, hop, party in (
@@ -119,7 +120,7 @@ class Site:
                 "name": name,
                 "peers": [str(hop)],
                 "transport": self.transport,
-                "networks": sorted({hop.host, f"{self._network}.{party}"}),
+                "networks": sorted(self._sources(hop.host, f"{self._network}.{party}", party)),
                 "prefixes": [number[:3]],
                 # a proxy vouches for its callers, a phone says itself who it is
                 "identity": "pai" if hop.host != f"{self._network}.{party}" else "from",
@@ -131,6 +132,14 @@ class Site:
                 for head, values in tables
             )
         )
+
+    def _sources(self, hop: str, phone: str, party: int) -> set[str]:
+        """Where requests of one side come from. baresip binds what it sends over streams to no address, so that it
+        comes from 127.0.0.1; of two such phones the caller's trunk has it."""
+        unbound = PHONE_A if self.setting.caller == Baresip.kind else PHONE_B
+        if self.transport != "udp" and Baresip.kind in self.setting[:2] and party == unbound:
+            return {hop, phone, "127.0.0.1"}
+        return {hop, phone}
 
     def _listener(self) -> Iterator[tuple[str, Mapping[str, object]]]:
         """Where the switch listens besides UDP, which every switch does."""

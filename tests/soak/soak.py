@@ -15,6 +15,7 @@ from statistics import median
 from typing import NamedTuple
 
 from b2bua.app.control import ask
+from b2bua.sip.timers import TimerQueue
 from cdr.seal import Seal, format_keyring, new_keyring
 from cdr.store.sqlite import RecordStore
 from routing.plan import Block, BlockState
@@ -66,8 +67,8 @@ class Plan:
 
     @property
     def warm_up(self) -> float:
-        """Until as many calls end as begin, and transactions too: the longest call, and 64 T1 after it."""
-        return 3 * self.manners.talk_seconds + 66 * self.t1
+        """Until as much is let go as is taken: the longest call, after it 64 T1, and what a cancelled timer keeps."""
+        return 3 * self.manners.talk_seconds + max(66 * self.t1, TimerQueue.HORIZON + 2)
 
 
 class Sample(NamedTuple):
