@@ -156,6 +156,10 @@ class Shell:
 
         if listener.receive(self.switch.admits, deliver, now.monotonic):
             self._resume_soon()
+        if listener.undelivered:
+            for start in listener.undelivered:
+                self.switch.bounced(start, now)
+            listener.undelivered.clear()
         load.waited = 0.0
         self._pump(now)
         listener.rested_at = monotonic()

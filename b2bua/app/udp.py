@@ -1,7 +1,9 @@
 """UDP for the switch: one socket, drained in batches, written without waiting."""
 
 import errno
+import select
 import socket
+import sys
 from collections.abc import Callable
 
 from b2bua.app.fairness import FairQueue
@@ -17,7 +19,13 @@ BATCH = 64
 LARGEST_HAUL = 1024
 # Datagrams that follow each other faster than this are fetched in batches.
 BUSY_SECONDS = 0.0003
+# ICMP says that nobody is there (RFC 3261 §18.4), or other things about an earlier datagram.
+UNREACHABLE = frozenset((errno.ECONNREFUSED, errno.EHOSTUNREACH, errno.ENETUNREACH))
 ICMP_ERRORS = frozenset((errno.ECONNREFUSED, errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EMSGSIZE, errno.EPROTO))
+# ip(7), ipv6(7): errors come with the datagram they are about
+IP_RECVERR, IPV6_RECVERR = 11, 25
+LARGEST_QUOTE, LARGEST_NOTE = 2048, 512
+MOST_ERRORS = 64  # told to the switch at one go
 LARGEST_DATAGRAM = 65_535
 # A burst of a tenth of a second at the highest rate must fit; the kernel doubles what is asked for and caps it.
 BUFFER_BYTES = 8 << 20
@@ -37,16 +45,22 @@ class UdpSocket:
                 self._socket.setsockopt(socket.SOL_SOCKET, option, BUFFER_BYTES)
             if family == socket.AF_INET:
                 self._socket.setsockopt(socket.IPPROTO_IP, socket.IP_TOS, dscp << 2)
+                self._socket.setsockopt(socket.IPPROTO_IP, IP_RECVERR, 1)
             else:
                 self._socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_TCLASS, dscp << 2)
                 self._socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+                self._socket.setsockopt(socket.IPPROTO_IPV6, IPV6_RECVERR, 1)
             self._socket.bind((listen.host, listen.port))
         except OSError:
             self._socket.close()
             raise
+        # libuv takes a descriptor with an error out of service (uv_poll_t); that of an epoll never has one
+        self._poll = select.epoll()
+        self._poll.register(self._socket.fileno(), select.EPOLLIN)
         host, port = self._socket.getsockname()[:2]
         self.address = Peer(host, port)
         self.send_failures = 0
+        self.undelivered: list[bytes] = []  # the beginnings of datagrams of which ICMP says that they did not arrive
         self._name = name
         self._view = memoryview(bytearray(LARGEST_DATAGRAM))
         self.rested_at = 0.0  # when the last batch had been handled; whoever handles it says so, monotonic seconds
@@ -56,7 +70,7 @@ class UdpSocket:
 
     def fileno(self) -> int:
         """For the event loop."""
-        return self._socket.fileno()
+        return self._poll.fileno()
 
     def receive(
         self, admits: Callable[[Flow, float], bool], deliver: Callable[[bytes, Flow], None], now: float
@@ -71,9 +85,11 @@ class UdpSocket:
         batch = BATCH if waiting or now - self.rested_at < BUSY_SECONDS else 1
         self.waited = 0.0
         if not waiting:
-            for _ in range(batch):
+            for index in range(batch):
                 message = self._next()
                 if message is None:
+                    if not index:
+                        self._read_errors()
                     return False
                 if admits(message[1], now):
                     deliver(*message)
@@ -103,7 +119,7 @@ class UdpSocket:
                 return None
             except OSError as error:
                 if error.errno in ICMP_ERRORS:
-                    continue  # of an earlier datagram (Linux reports it here); nothing was received
+                    continue  # of an earlier datagram, see _read_errors
                 return None
             flow = self._flows.get(address)
             if flow is None:
@@ -112,13 +128,35 @@ class UdpSocket:
                 flow = self._flows[address] = Flow("UDP", self._name, address[:2])
             return bytes(self._view[:size]), flow
 
+    def _read_errors(self) -> None:
+        """What ICMP has said of datagrams of ours. They have to be taken, or the socket stays readable for ever."""
+        for _ in range(MOST_ERRORS):
+            try:
+                quoted, notes, _, _ = self._socket.recvmsg(LARGEST_QUOTE, LARGEST_NOTE, socket.MSG_ERRQUEUE)
+            except OSError:
+                return
+            for _, _, note in notes:
+                if int.from_bytes(note[:4], sys.byteorder) in UNREACHABLE:  # struct sock_extended_err begins with errno
+                    self.undelivered.append(quoted)
+
     def send(self, wire: bytes, flow: Flow) -> None:
         """Send one datagram; one that the kernel refuses is counted, and the transaction sends it again."""
         try:
             self._socket.sendto(wire, flow.peer)
+        except OSError as error:
+            self._send_again(wire, flow, error.errno in ICMP_ERRORS)
+
+    def _send_again(self, wire: bytes, flow: Flow, earlier: bool) -> None:
+        """The error that ICMP has left behind for an ``earlier`` datagram stopped this one."""
+        try:
+            if earlier:
+                self._socket.sendto(wire, flow.peer)
+                return
         except OSError:
-            self.send_failures += 1
+            pass
+        self.send_failures += 1
 
     def close(self) -> None:
         """Stop receiving."""
+        self._poll.close()
         self._socket.close()

@@ -1,6 +1,8 @@
 """Limits checked before work: token buckets, and the share of new calls that an overloaded switch takes. A limit of 0
 is no limit."""
 
+from typing import ClassVar
+
 __all__ = ["LoadController", "SourceGuard", "TokenBucket"]
 
 
@@ -83,11 +85,11 @@ class LoadController:
     """
 
     # Four times the usual bound is less than T1: what is turned away had no time to be sent again.
-    FULL = 4.0
+    FULL: ClassVar[float] = 4.0
     # Refusals remembered in each of two generations; past it the older one is forgotten early.
-    MOST_REFUSALS = 65_536
+    MOST_REFUSALS: ClassVar[int] = 65_536
     # Without a refusal for so many seconds it is over: longer than the waves in which callers come back.
-    CALM_SECONDS = 2.0
+    CALM_SECONDS: ClassVar[float] = 2.0
 
     __slots__ = ("_debt", "_new", "_old", "_refused_at", "_renewed_at", "_seconds", "bound", "overloaded", "waited")
 

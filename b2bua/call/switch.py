@@ -275,6 +275,12 @@ class Switch:
         self.endpoint.undelivered(wire, now.monotonic)
         self._settle(None)
 
+    def bounced(self, start: bytes, now: Now) -> None:
+        """ICMP says that a datagram of ours, which began so, has reached nobody."""
+        self.signalling.now = now
+        self.endpoint.bounced(start, now.monotonic)
+        self._settle(None)
+
     def connection_lost(self, flow: Flow, now: Now) -> bool:
         """A connection that has carried requests is gone; True: there are some whose answer may still come."""
         self.signalling.now = now

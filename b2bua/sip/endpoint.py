@@ -4,6 +4,7 @@ The shell (or call control above) feeds ``receive`` and ``wake``, then takes ``e
 through ``transmit``, and there past the gate that call control set: there is one way out.
 """
 
+import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -153,6 +154,16 @@ class Endpoint:
             transaction = client
         if transaction is not None:
             self.transport_failed(transaction, now)
+
+    def bounced(self, start: bytes, now: float) -> None:
+        """ICMP says that a datagram which began so has reached nobody (§18.4). A request that begins something fails;
+        in a dialog the peer, or the proxy before it, may come back while the request is repeated."""
+        found = _BOUNCED.match(start)
+        client = self.clients.get(f"{found[2].decode()} {found[1].decode()}") if found is not None else None
+        if client is None or client.wire is None or client.state not in (State.CALLING, State.TRYING):
+            return
+        if _TO_TAG.search(client.wire) is None:
+            self.transport_failed(client, now)
 
     def connection_lost(self, flow: Flow, now: float) -> bool:
         """A connection that has carried requests of ours is gone. Those without any answer fail, since the request may
@@ -416,6 +427,8 @@ class Endpoint:
 
 
 _SENT = {f"SIP/2.0 {digit}".encode(): f"{digit}xx" for digit in range(1, 7)}
+_BOUNCED = re.compile(rb"([A-Z]+) [^\r\n]+\r\nVia: [^;\r\n]+;branch=([!-:<-~]+)")  # as we write requests
+_TO_TAG = re.compile(rb"\r\nTo: [^\r\n]*;tag=")
 _CLASSES = ("", "1xx", "2xx", "3xx", "4xx", "5xx", "6xx")
 
 

@@ -14,7 +14,7 @@ def test_a_backlog_is_resumed_once_a_turn_however_often_the_socket_is_readable()
     shell._others = ()
     shell.loop = SimpleNamespace(call_soon=soon.append)
     shell.switch = SimpleNamespace(receive=None, admits=None, load=SimpleNamespace())
-    shell.socket = SimpleNamespace(receive=lambda *_: True, waited=0.0)  # there is always more
+    shell.socket = SimpleNamespace(undelivered=[], receive=lambda *_: True, waited=0.0)  # there is always more
     shell._note_journal = shell._pump = lambda *_: None
     for _ in range(5):
         turn, soon[:] = list(soon), []

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from cdr.record import Ended
 from tests.app.far_ends import SDP, FarEnd, Node, free_port, play
 
 TCP = '[[listener]]\nname = "tcp"\ntransport = "tcp"\nlisten = "127.0.0.1:0"\n'
@@ -201,6 +202,36 @@ def test_a_peer_that_refuses_the_connection_is_left_for_the_next_at_once(tmp_pat
         await caller.heard("SIP/2.0 486")
         assert (await node.ended()).routes == ("gone:unreachable", "callee:486")
         assert node.shell.streams.endings["connect"] == 1
+
+    play(tmp_path, settings, scene)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+def test_a_peer_on_whose_udp_port_nobody_listens_is_left_for_the_next_at_once(host: str, tmp_path: Path) -> None:
+    """ICMP says so (RFC 3261 §18.4)."""
+    ends: list[FarEnd] = []
+
+    async def settings() -> str:
+        ends.extend([await FarEnd().listen(), await FarEnd("tcp").listen()])
+        gone = f"[{host}]" if ":" in host else host
+        peer = f'[[trunk]]\nname = "gone"\npeers = ["{gone}:{free_port(host)}"]\npriority = 1\n'
+        return TCP + SIX + trunks(*ends) + peer
+
+    async def scene(node: Node) -> None:
+        caller, callee = ends
+        send = await caller.connect(node.at("udp"))
+        for number in range(3):
+            send(caller.invite())
+            invite = await callee.heard("INVITE", 2.0)
+            invite.back(callee.answer(486, invite.message))
+            await caller.heard("SIP/2.0 486")
+            await node.until(lambda: len([event for event in node.events if isinstance(event, Ended)]) > number)
+        assert {event.routes for event in node.events if isinstance(event, Ended)} == {
+            ("gone:unreachable", "callee:486")
+        }
+        send(options(caller, 1))
+        await caller.heard("SIP/2.0 200")
+        assert not any(socket.send_failures for socket in node.shell.doors.udp.values())
 
     play(tmp_path, settings, scene)
 

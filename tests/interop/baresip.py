@@ -14,7 +14,7 @@ from tests.system.wire import free_port
 __all__ = ["Baresip"]
 
 CONFIG = """\
-sip_listen {host}:{port}
+sip_listen {host}:{listen}
 sip_certificate {pem}
 net_interface {host}
 module_path /usr/lib/baresip/modules
@@ -56,8 +56,10 @@ class Baresip(Phone):
         pem = home / "identity.pem"
         pem.write_bytes(identity.key.read_bytes() + identity.certificate.read_bytes())
         control = free_port(address.host, socket.SOCK_STREAM)
+        # TLS it takes one port above the one that it is told
+        listen = address.port - (address.transport == "tls")
         (home / "config").write_text(
-            CONFIG.format(host=address.host, port=address.port, control=control, tone=tone, heard=self._heard, pem=pem)
+            CONFIG.format(host=address.host, listen=listen, control=control, tone=tone, heard=self._heard, pem=pem)
         )
         (home / "accounts").write_text(
             ACCOUNT.format(

@@ -7,7 +7,7 @@ import pytest
 from tests.interop.results import RESULTS, Result, save
 from tests.interop.site import Setting, Site
 
-TRANSPORTS = ("udp",)
+TRANSPORTS = ("udp", "tcp", "tls")
 SETTINGS = (
     Setting("pjsua2", "pjsua2"),
     Setting("baresip", "baresip"),
@@ -62,7 +62,8 @@ def pytest_runtest_makereport(
     return report
 
 
-def pytest_sessionfinish(session: pytest.Session) -> None:
-    if session.config.stash.get(FOUND, None):
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    whole = exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED) and not session.config.getoption("keyword")
+    if whole and FOUND in session.config.stash:
         results, versions = session.config.stash[FOUND]
         save(RESULTS, results, versions)

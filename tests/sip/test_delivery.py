@@ -125,6 +125,43 @@ def test_an_answered_invite_outlives_its_connection() -> None:
     assert answered.alive
 
 
+# datagrams that reached nobody
+
+
+@pytest.mark.parametrize("method", ["INVITE", "OPTIONS"])
+def test_a_request_that_icmp_sends_back_has_failed(method: str) -> None:
+    ours = endpoint()
+    transaction = ask(ours, method, UDP)
+    ours.bounced(last(ours)[0][:150], 0.0)  # ICMP quotes the beginning
+    assert ours.take_events() == [TransactionFailed(transaction)]
+    assert transaction.unreachable
+
+
+def test_in_a_dialog_it_is_repeated_until_the_peer_is_back() -> None:
+    ours = endpoint()
+    transaction = ours.request("BYE", "sip:b@h", UDP, "<sip:a@h>;tag=a", "<sip:b@h>;tag=b", "c", 7, 0.0)
+    ours.bounced(last(ours)[0], 0.0)
+    ours.wake(0.5)
+    assert (transaction.state, len(ours.outgoing)) == (State.TRYING, 2)
+
+
+def test_what_was_answered_is_not_sent_back_any_more() -> None:
+    ours = endpoint()
+    transaction = ask(ours, flow=UDP)
+    wire = last(ours)[0]
+    reply(ours, transaction, 180)
+    ours.bounced(wire, 0.0)
+    assert transaction.state is State.PROCEEDING
+
+
+@pytest.mark.parametrize("start", [b"", b"SIP/2.0 200 OK\r\nVia: SIP/2.0/UDP h;branch=z9hG4bKt000001", b"\xff" * 90])
+def test_other_datagrams_that_come_back_are_nobodys(start: bytes) -> None:
+    ours = endpoint()
+    ask(ours, flow=UDP)
+    ours.bounced(start, 0.0)
+    assert ours.take_events() == []
+
+
 # too large for UDP
 
 

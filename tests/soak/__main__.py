@@ -11,7 +11,6 @@ from pathlib import Path
 
 from tests.soak.soak import Plan, SoakError, run
 
-
 # A run that is shorter carries fewer calls, so that there is a time after its warm-up.
 SHORT_SECONDS = 300.0
 
