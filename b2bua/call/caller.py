@@ -174,7 +174,15 @@ class CallerLeg(TimedLeg):
         provisionals.send(status, self._about(), SDP, body, self.signalling.now.monotonic)
 
     def _about(self) -> tuple[str, ...]:
-        return (self._contact_line(), ALLOW, f"Server: {self.signalling.agent}")
+        return (self._contact_line(), ALLOW, f"Server: {self.signalling.agent}", *self._recorded())
+
+    def _answer_lines(self, method: str) -> tuple[str, ...]:
+        lines = super()._answer_lines(method)
+        return (*lines, *self._recorded()) if method == "INVITE" else lines
+
+    def _recorded(self) -> tuple[str, ...]:
+        """The proxies before us, said back to the caller in every answer that makes a dialog (§12.1.1)."""
+        return tuple([f"Record-Route: {route}" for route in self.dialog.routes])
 
     def _prack_missing(self) -> None:
         self.call.heard(self, PrackMissing())

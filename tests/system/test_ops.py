@@ -40,6 +40,7 @@ FAMILIES = {
     "active calls": ("x700_active_calls", set()),
     "calls by trunk": ("x700_trunk_calls", {"trunk"}),
     "transactions": ("x700_table_entries", {"table"}),
+    "connections": ("x700_connections", {"transport", "direction"}),
     "set-up delay": ("x700_setup_seconds", {"le", "trunk"}),
     "answer delay": ("x700_answer_seconds", {"le", "trunk"}),
     "trunk up": ("x700_trunk_up", {"trunk"}),
