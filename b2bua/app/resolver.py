@@ -129,13 +129,19 @@ class Resolver:
         failures = 0
         name = uri_host(peer)
         while True:
+            found: Found | None = None
+            failure = ""
             try:
                 found = await self._look_up(peer, transports)
             except ServerFailure as error:
+                failure = str(error)
+            if self._tasks.get((peer, transports)) is not asyncio.current_task():
+                return  # told to end in the very instant of an answer: that cancellation is lost in the library
+            if found is None:
                 seconds = self._retry(failures)
                 failures += 1
                 if failures == 1:
-                    self._log("dns_failed", name=name, reason=str(error))
+                    self._log("dns_failed", name=name, reason=failure)
                 if self._found.pop((peer, transports), None):
                     self._tell()  # what was kept is too old
             else:
@@ -157,7 +163,7 @@ class Resolver:
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         """Only a bug of ours ends it before it is told to."""
-        if not task.cancelled():
+        if not task.cancelled() and task.exception() is not None:
             self._log("defect", error=repr(task.exception()), where="resolver")
 
     def _retry(self, failures: int) -> float:

@@ -269,8 +269,8 @@ class Endpoint:
         return wire
 
     def cancel(self, invite: ClientTransaction, now: float, line: str = "") -> None:
-        """Cancel an INVITE that has had a provisional answer, and bound the wait for its end (§9.1). ``line`` is a whole
-        header line for the CANCEL."""
+        """Cancel an INVITE that has had a provisional answer, and bound the wait for its end (§9.1). ``line`` is a
+        whole header line for the CANCEL."""
         if invite.wire is None:
             return  # it was stopped on its way out
         wire = derive(invite.wire, "CANCEL", added=line)

@@ -1,4 +1,4 @@
-"""Proxies before the switch stay in the path: what they recorded is said back to the caller (RFC 3261 §12.1.1, §16.12)."""
+"""Proxies before the switch stay in the path: what they recorded is said back to the caller (RFC 3261 §12.1.1)."""
 
 from b2bua.sip.message import Request, Response
 from b2bua.sip.parser import parse

@@ -216,6 +216,14 @@ class Site:
         """Wait until every table of the switch is empty."""
         until(lambda: not self.entries(), f"empty tables; there are {self.entries()}")
 
+    def bypassed(self) -> list[str]:
+        """The proxies that have recorded their route in vain: they saw no ACK or no BYE."""
+        return [
+            str(proxy.address)
+            for proxy in self._proxies
+            if not all(f"\n{method} sip:" in proxy.messages() for method in ("INVITE", "ACK", "BYE"))
+        ]
+
     def leaks(self) -> list[str]:
         """What of one side has been seen on the other: numbers in any form, and signalling addresses."""
         found = []

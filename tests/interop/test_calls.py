@@ -80,6 +80,7 @@ def test_both_parties_hear_each_other(site: Site) -> None:
         site.caller.hang_up()
     assert share(site.callee.recording(), CALLER_HERTZ) > CLEAR
     assert share(site.caller.recording(), CALLEE_HERTZ) > CLEAR
+    assert site.bypassed() == []
 
 
 def test_the_callee_hangs_up(site: Site) -> None:
