@@ -83,7 +83,10 @@ async def _serve(settings: Settings, read: Callable[[], Settings]) -> int:
     signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGHUP,))
     shell.start()
     log.info(
-        "started", sip=format_peer(shell.socket.address), listeners=shell.doors.shown(), ops=format_peer(ops.address),
+        "started",
+        sip=format_peer(shell.socket.address),
+        listeners=shell.doors.shown(),
+        ops=format_peer(ops.address),
         trunks=len(settings.trunks),
     )
     notify("READY=1")

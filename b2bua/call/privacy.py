@@ -35,9 +35,7 @@ class Invitation:
     own: tuple[str, ...]
 
 
-def invitation(
-    route: Route, trunk: Trunk, peer: Peer, flow: Flow, sent_by: str, lines: tuple[str, ...]
-) -> Invitation:
+def invitation(route: Route, trunk: Trunk, peer: Peer, flow: Flow, sent_by: str, lines: tuple[str, ...]) -> Invitation:
     """Address a call to the callee over one trunk, from the middle number and nothing else.
 
     ``flow`` is the way there and ``sent_by`` our host:port on it; ``lines`` are the headers about ourselves that every
