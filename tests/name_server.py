@@ -53,11 +53,17 @@ class NameServer:
 
     async def __aenter__(self) -> Self:
         loop = asyncio.get_running_loop()
-        self._server = await asyncio.start_server(self._stream, "127.0.0.1", 0)
-        port = self._server.sockets[0].getsockname()[1]
-        self._transport, _ = await loop.create_datagram_endpoint(
-            lambda: _Datagrams(self), local_addr=("127.0.0.1", port)
-        )
+        while self._transport is None:
+            server = await asyncio.start_server(self._stream, "127.0.0.1", 0)
+            port = server.sockets[0].getsockname()[1]
+            try:
+                self._transport, _ = await loop.create_datagram_endpoint(
+                    lambda: _Datagrams(self), local_addr=("127.0.0.1", port)
+                )
+            except OSError:  # the port is free for TCP only: another one
+                server.close()
+                await server.wait_closed()
+        self._server = server
         self.address = Peer("127.0.0.1", port)
         return self
 

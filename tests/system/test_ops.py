@@ -53,7 +53,7 @@ FAMILIES = {
     "ignored sources": ("x700_ignored_sources", set()),
     "journal lag": ("x700_journal_lag_bytes", set()),
     "journal failed": ("x700_journal_failed", set()),
-    "fsync time": ("x700_journal_sync_seconds", set()),
+    "fsync time": ("x700_journal_sync_seconds", {"le"}),
     "tripwire hits": ("x700_tripwire_hits", set()),
     "session refreshes": ("x700_session_refreshes", {"direction"}),
     "sessions expired": ("x700_sessions_expired", set()),
