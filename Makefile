@@ -66,7 +66,7 @@ demo: setup sip-tester ## set up, then a masked call in both directions: what ea
 fast: setup ## compile the protocol and call control with mypyc: the same source, about a third less CPU
 	$(call package,command -v gcc,gcc,the C compiler)
 	$(call package,$(BIN)/python -c 'import os$(comma) sysconfig; os.stat(sysconfig.get_path("include") + "/Python.h")',python3-dev,the headers of Python)
-	@echo "compiling, about a minute"
+	@echo "compiling, about two minutes"
 	@$(BIN)/python -m b2bua.app.compiled build
 
 .PHONY: slow

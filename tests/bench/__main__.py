@@ -13,6 +13,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from rich.console import Console
@@ -42,10 +43,18 @@ def measure_delay(bench: Bench) -> None:
     measure_steady(bench, JUDGED_RATE, cpu=False, delay=True)
 
 
+def measure_tcp(bench: Bench) -> None:
+    """CPU over TCP, both legs, on a node of its own."""
+    directory = bench.node.directory / "tcp"
+    directory.mkdir()
+    measure_steady(replace(bench, node=make_node(directory, "tcp")), JUDGED_RATE, cpu=True, delay=False)
+
+
 def measure_all(bench: Bench) -> None:
     """Everything; the delay in the warm-up of the CPU windows."""
     for rate in RATES:
         measure_steady(bench, rate, cpu=True, delay=rate == JUDGED_RATE)
+    measure_tcp(bench)
     measure_memory(bench)
     measure_ramp(bench)
 
@@ -53,6 +62,7 @@ def measure_all(bench: Bench) -> None:
 MEASUREMENTS: dict[str, Callable[[Bench], None]] = {
     "cpu": measure_cpu,
     "delay": measure_delay,
+    "tcp": measure_tcp,
     "memory": measure_memory,
     "ramp": measure_ramp,
     "all": measure_all,
@@ -92,7 +102,7 @@ def main() -> int:
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
     parser.add_argument("what", nargs="?", choices=[*MEASUREMENTS, "micro"], default="all")
-    parser.add_argument("--quick", action="store_true", help="within 90 s instead of 8 minutes; rougher, the bars stay")
+    parser.add_argument("--quick", action="store_true", help="within 2 minutes instead of 10; rougher, the bars stay")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures here")
     parser.add_argument("--directory", type=Path, help="where journal and stores go for the time, as a directory of it")
     return parser.parse_args()

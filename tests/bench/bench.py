@@ -30,7 +30,7 @@ class Plan:
     confirm: float = 40.0
     patience: float = 12.0
     quiet: float = 20.0
-    whole: float = 470.0
+    whole: float = 560.0
 
 
 QUICK = Plan(
@@ -45,7 +45,7 @@ QUICK = Plan(
     confirm=6.0,
     patience=5.0,
     quiet=0.0,
-    whole=84.0,
+    whole=100.0,
 )
 
 

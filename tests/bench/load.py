@@ -24,6 +24,8 @@ START_SECONDS = 5.0
 # Nobody is left behind should the benchmark itself be killed.
 LONGEST_SECONDS = 600
 RTT_ROWS = 20
+# SIPp's words: one socket for all calls.
+SIPP_TRANSPORT = {"udp": "u1", "tcp": "t1"}
 # From this share of failed calls on, a run counts as failed.
 MOST_FAILED = 0.001
 
@@ -58,6 +60,7 @@ class Load:
         self._planned = calls
         self._directory = node.directory / f"load-{Load.count}"
         self._directory.mkdir()
+        self._transport = node.transport
         self._callee = self._start("uas", node.callee_port, calls, ["-d", str(RINGING_MS), f"{LOOPBACK}:{node.port}"])
         self._await_socket(node.callee_port)
         self._caller = self._start(
@@ -133,7 +136,21 @@ class Load:
         # SIPp puts the file of response times beside the scenario
         scenario = shutil.copy(HERE / f"{side}.xml", self._directory)
         command = [
-            *("sipp", "-sf", str(scenario), "-i", LOOPBACK, "-mi", LOOPBACK, "-p", str(port), "-m", str(calls)),
+            *(
+                "sipp",
+                "-sf",
+                str(scenario),
+                "-t",
+                SIPP_TRANSPORT[self._transport],
+                "-i",
+                LOOPBACK,
+                "-mi",
+                LOOPBACK,
+                "-p",
+                str(port),
+                "-m",
+                str(calls),
+            ),
             *("-nostdin", "-timer_resol", "1", "-buff_size", str(BUFFER_BYTES), "-deadcall_wait", "0"),
             *("-max_recv_loops", str(TURN), "-max_sched_loops", str(TURN), "-timeout", f"{LONGEST_SECONDS}s"),
             *("-trace_stat", "-fd", str(int(ROW_SECONDS)), "-stf", str(self._directory / f"{side}.csv")),
@@ -145,7 +162,7 @@ class Load:
     def _await_socket(self, port: int) -> None:
         row = f":{port:04X} "
         deadline = time.monotonic() + START_SECONDS
-        while row not in Path("/proc/net/udp").read_text():
+        while row not in Path(f"/proc/net/{self._transport}").read_text():
             if self._callee.poll() is not None or time.monotonic() > deadline:
                 raise BenchError(f"SIPp did not start:\n{self._said()}")
             time.sleep(POLL_SECONDS)

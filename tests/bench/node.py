@@ -44,6 +44,7 @@ class Node:
     caller_port: int
     callee_port: int
     orders: Path
+    transport: str
 
     @property
     def port(self) -> int:
@@ -55,16 +56,23 @@ class Node:
         return self.directory / "x700.toml"
 
 
-def make_node(directory: Path) -> Node:
-    """Write settings and keys, and fill the store through its own interface."""
+def make_node(directory: Path, transport: str = "udp") -> Node:
+    """Write settings and keys, and fill the store through its own interface. Both trunks use the transport."""
     port, caller_port, callee_port = free_ports(3)
     keyring = directory / "keyring"
     keyring.touch(mode=0o600)
     keyring.write_text(format_keyring(new_keyring()))
     trunks = "".join(
         f'[[trunk]]\nname = "{name}"\npeers = ["{LOOPBACK}:{peer}"]\nprefixes = ["{prefix}"]\nprobe_seconds = 0\n'
-        for name, peer, prefix in (("carrier-a", caller_port, "138"), ("carrier-b", callee_port, "139"))
+        f'transport = "{transport}"\n{networks}'
+        for name, peer, prefix, networks in (
+            # whoever connects has a port of the system's choice
+            ("carrier-a", caller_port, "138", f'networks = ["{LOOPBACK}"]\n'),
+            ("carrier-b", callee_port, "139", ""),
+        )
     )
+    if transport == "tcp":
+        trunks += f'[[listener]]\nname = "tcp"\ntransport = "tcp"\nlisten = "{LOOPBACK}:{port}"\n'
     config = directory / "x700.toml"
     config.write_text(
         f'[node]\nname = "bench"\ndata_dir = "{directory}"\n'
@@ -73,7 +81,7 @@ def make_node(directory: Path) -> Node:
         f'[ops]\nlisten = "{LOOPBACK}:0"\n{trunks}'
     )
     orders = directory / "orders.csv"
-    node = Node(directory, load(config, {}), caller_port, callee_port, orders)
+    node = Node(directory, load(config, {}), caller_port, callee_port, orders, transport)
     requests = asyncio.run(_provide(node.settings))
     orders.write_text("SEQUENTIAL\n" + "".join(f"{request.x};{request.a};\n" for request in requests))
     return node

@@ -16,6 +16,7 @@ from tests.bench.tap import Tap
 
 RATES = (100, 200)
 JUDGED_RATE = 200
+JUDGED = f"{JUDGED_RATE} calls/s"
 BAR_MS = 0.7
 BAR_DELAY_MS = 3.0
 HOLD_MS = 1000
@@ -55,7 +56,7 @@ def measure_steady(bench: Bench, rate: int, cpu: bool, delay: bool) -> None:
     windows = plan.windows if cpu else 0
     seconds = plan.warm + SETTLE_SECONDS + windows * plan.window + SETTLE_SECONDS
     bench.calm()
-    say(f"{rate} calls/s: {plan.warm:.0f} s to warm up, {windows} windows of {plan.window:g} s")
+    say(f"{rate} calls/s, {node.transport}: {plan.warm:.0f} s to warm up, {windows} windows of {plan.window:g} s")
     before = asyncio.run(count_answered(node))
     with (
         recorder(machine, node),
@@ -72,12 +73,15 @@ def measure_steady(bench: Bench, rate: int, cpu: bool, delay: bool) -> None:
     if not failure and stored != outcome.completed:
         failure = f"{stored} records of {outcome.completed} calls"
     details: dict[str, object] = {"outcome": outcome._asdict(), "records": stored}
-    bench.details[f"at_{rate}"] = details
+    over = "" if node.transport == "udp" else f" over {node.transport.upper()}"
+    bench.details[f"at_{rate}{over.lower().replace(' ', '_')}"] = details
     if windows:
         found = [_window(machine, load, start, end) for start, end in itertools.pairwise(marks)]
         details["windows"] = [{"calls": round(w.calls, 1), "ms": round(w.ms, 4), **rounded(w.span)} for w in found]
         whole = machine.span(marks[0].reading, marks[-1].reading)
-        bench.rows.append(_cpu_row(rate, [window.ms for window in found], plan.window, whole, failure))
+        bench.rows.append(
+            _cpu_row(f"{rate} calls/s{over}", [window.ms for window in found], plan.window, whole, failure)
+        )
     if delays is not None:
         if not delays.tapped:
             delays = delays._replace(values=load.response_times())
@@ -113,13 +117,13 @@ def _listen(bench: Bench) -> Delay:
     return Delay(values, max(0, unpaired - ON_THE_WAY), True, bench.machine.span(start, bench.machine.read()))
 
 
-def _cpu_row(rate: int, figures: Sequence[float], seconds: float, span: Span, failure: str) -> Row:
+def _cpu_row(load: str, figures: Sequence[float], seconds: float, span: Span, failure: str) -> Row:
     return Row(
-        f"CPU of the switch for an answered call, {rate} calls/s",
+        f"CPU of the switch for an answered call, {load}",
         statistics.median(figures),
         "ms",
         f"best {min(figures):.3f} of {len(figures)} windows of {seconds:g} s",
-        BAR_MS if rate == JUDGED_RATE else None,
+        BAR_MS if load == JUDGED else None,
         span,
         failure,
     )
