@@ -174,13 +174,13 @@ class Streams:
         transport = connection.transport
         shown = certificate_names(transport.get_extra_info("peercert"))
         if not connection.accepted:
-            connection.trunk, names = self._switch.expects(host, port)
+            connection.trunk, names = self._switch.origins.expects(host, port)
             if transport.get_extra_info("ssl_object") is not None and names.isdisjoint(shown):
                 self._drop(connection, "certificate")
                 return False
             return True
-        connection.trunk = self._switch.trunk_for(host, port, shown)
-        if not connection.trunk and not self._switch.knows(host):
+        connection.trunk = self._switch.origins.trunk_for(host, port, shown)
+        if not connection.trunk and not self._switch.origins.knows(host):
             self._drop(connection, "unknown_source")
             return False
         return True
@@ -273,7 +273,7 @@ class Streams:
         if connection.accepted and len(connection.flows) == 1:
             port = sender_port(message, flow.peer[0])
             if port:
-                trunk = self._switch.trunk_for(flow.peer[0], port, frozenset())
+                trunk = self._switch.origins.trunk_for(flow.peer[0], port, frozenset())
                 connection.trunk = connection.trunk or trunk
                 known_as = flow._replace(peer=(flow.peer[0], port))
                 other = self._by_flow.get(known_as)
@@ -297,7 +297,7 @@ class Streams:
     def _refusal(self, listener: StreamListener, host: str) -> str:
         """Why a connection is not let in, '' when it is."""
         certified = listener.context is not None and listener.context.verify_mode is not ssl.CERT_NONE
-        if not self._switch.knows(host) and not certified:
+        if not self._switch.origins.knows(host) and not certified:
             return "unknown_source"
         if self._sources[host] >= self.limits.source_connections:
             return "source_limit"
@@ -354,7 +354,7 @@ class Streams:
 
     def _server_name(self, host: str, port: int) -> str:
         """The name that the far end chooses its certificate by."""
-        names = sorted(name for name in self._switch.expects(host, port)[1] if _DNS_NAME.fullmatch(name))
+        names = sorted(name for name in self._switch.origins.expects(host, port)[1] if _DNS_NAME.fullmatch(name))
         return names[0] if names else host
 
     def _enter(self, connection: Connection) -> None:

@@ -62,7 +62,7 @@ class CallControl(Protocol):
 class Signalling:
     """What all legs share: the endpoint, the table of dialogs by our own tag, and the time of the present step."""
 
-    __slots__ = ("agent", "endpoint", "legs", "now", "session_timers", "tripped")
+    __slots__ = ("agent", "endpoint", "legs", "now", "session_timers")
 
     def __init__(self, endpoint: Endpoint, product: str, session_timers: SessionTimers) -> None:
         self.endpoint = endpoint
@@ -70,11 +70,14 @@ class Signalling:
         self.agent = product
         self.legs: dict[str, Leg] = {}
         self.now = Now(0.0, 0)
-        self.tripped: list[Leg] = []
 
     def sent_by(self, flow: Flow) -> str:
         """Our host:port as the peer on this flow knows it."""
         return self.endpoint.advertised[flow.listener]
+
+    def answer(self, transaction: ServerTransaction, status: int, lines: tuple[str, ...] = ()) -> None:
+        """Answer a request that no leg answers."""
+        self.endpoint.respond(transaction, status, self.now.monotonic, extra=lines)
 
 
 class Leg(Timer):

@@ -515,7 +515,7 @@ def test_a_password_is_no_substitute_for_a_certificate() -> None:
     assert failures(world) == {("", "user"): 1}
     connection = Path("TLS", "tls", ANYWHERE)
     text = request_text("OPTIONS", URI, ANYWHERE, via="Via: SIP/2.0/TLS 198.51.100.66:5060;branch=z9hG4bK-tls")
-    assert world.real.trunk_for(*ANYWHERE, frozenset(("sip.carrier.example",))) == "carrier-d"
+    assert world.real.origins.trunk_for(*ANYWHERE, frozenset(("sip.carrier.example",))) == "carrier-d"
     world.real.endpoint.advertised = {**world.real.endpoint.advertised, "tls": "192.0.2.1:5061"}
     world.switch.enter(lambda now: world.real.receive(text.encode(), connection, now, "carrier-d"))
     assert stranger.challenge().realm == REALM  # and a certificate none for the password, where both are wanted

@@ -161,10 +161,10 @@ def test_a_new_trunk_carries_the_next_call() -> None:
 def test_two_trunks_with_one_source_change_nothing() -> None:
     world = World()
     call = up(world)
-    before = dict(world.real.trunks)
+    before = dict(world.real.origins.trunks)
     with pytest.raises(ValueError, match="both claim"):
         world.reconfigure(trunks=(*TRUNKS, replace(CHARLIE, name="carrier-d")), max_calls=7)
-    assert world.real.trunks == before
+    assert world.real.origins.trunks == before
     assert world.real.limits.max_calls == 0
     world.trunks = TRUNKS
     call.hang_up()

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from b2bua.call import switch as switch_module
+from b2bua.call import exit as exit_module
 from b2bua.call.caller import CallerLeg
 from b2bua.call.leg import Leg
 from b2bua.call.privacy import Invitation, invitation, reveals
@@ -59,7 +59,7 @@ def test_an_invitation_that_leaks_is_not_sent(
     monkeypatch: pytest.MonkeyPatch, broken: Callable[[Invitation, str], Invitation]
 ) -> None:
     right = invitation
-    monkeypatch.setattr(switch_module, "invitation", lambda *given: broken(right(*given), DIGITS_A.decode()))
+    monkeypatch.setattr(exit_module, "invitation", lambda *given: broken(right(*given), DIGITS_A.decode()))
     world = World()
     call = world.caller.dial(X)
     (story,) = world.finish(tripped=1)
