@@ -108,7 +108,7 @@ bench: fast sip-tester ## calls per second, CPU per call, set-up delay, memory p
 	@$(BIN)/python -m tests.bench
 
 .PHONY: fuzz
-fuzz: setup ## rubbish and near-misses against the parsers; FUZZ_SECONDS=600 goes on longer
+fuzz: setup ## rubbish and near-misses, a minute against each parser; FUZZ_SECONDS=600 goes on longer
 	@$(BIN)/python -m tests.fuzz $(if $(FUZZ_SECONDS),--seconds $(FUZZ_SECONDS))
 
 .PHONY: clean
