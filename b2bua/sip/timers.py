@@ -9,10 +9,19 @@ second.
 import heapq
 from dataclasses import dataclass
 from math import ceil, inf
+from typing import Final
 
 from b2bua.sip.errors import MisuseError
 
-__all__ = ["Timer", "TimerQueue", "TimerValues"]
+__all__ = ["FAR", "GRAIN", "HORIZON", "Timer", "TimerQueue", "TimerValues"]
+
+# Seconds. A deadline at least FAR away may be GRAIN late: no timer of the protocol that is this long needs to be
+# sharper.
+FAR: Final = 2.0
+GRAIN: Final = 0.25
+# No entry is put further ahead than this, so that a cancelled timer, and what it keeps alive, is gone soon. Just above
+# 64·T1: what lingers after a transaction comes up once.
+HORIZON: Final = 33.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,14 +61,6 @@ class TimerQueue:
     """Deadlines in monotonic seconds. Near ones fire on time, far ones up to GRAIN late, none early."""
 
     __slots__ = ("_armed", "_buckets", "_heap", "_order")
-
-    # A deadline at least this far away may be GRAIN late: no timer of the protocol that is this long needs to be
-    # sharper.
-    FAR = 2.0
-    GRAIN = 0.25
-    # No entry is put further ahead than this, so that a cancelled timer, and what it keeps alive, is gone soon. Just
-    # above 64·T1: what lingers after a transaction comes up once.
-    HORIZON = 33.0
 
     def __init__(self) -> None:
         self._heap: list[tuple[float, int, Timer | None]] = []  # a None stands for a bucket
@@ -133,12 +134,12 @@ class TimerQueue:
 
     def _queue(self, timer: Timer, deadline: float, now: float) -> None:
         """Give the timer an entry that comes before the one it has, if that makes a difference."""
-        if deadline - now < self.FAR:
+        if deadline - now < FAR:
             timer.queued = deadline
             self._order += 1
             heapq.heappush(self._heap, (deadline, self._order, timer))
             return
-        entry = ceil(min(deadline, now + self.HORIZON) / self.GRAIN) * self.GRAIN
+        entry = ceil(min(deadline, now + HORIZON) / GRAIN) * GRAIN
         if entry >= timer.queued:
             return
         timer.queued = entry

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from b2bua.sip.errors import MisuseError
-from b2bua.sip.timers import Timer, TimerQueue, TimerValues
+from b2bua.sip.timers import FAR, GRAIN, HORIZON, Timer, TimerQueue, TimerValues
 
 
 class Bell(Timer):
@@ -27,7 +27,7 @@ class Bell(Timer):
     def set(self, deadline: float, now: float) -> None:
         self.queue.set(self, deadline, now)
         self.due = deadline
-        self.slack = TimerQueue.GRAIN if deadline - now >= TimerQueue.FAR else 0.0
+        self.slack = GRAIN if deadline - now >= FAR else 0.0
 
     def fire(self, now: float) -> None:
         assert self.deadline == inf, "a timer that fires is no longer armed"
@@ -191,7 +191,7 @@ def test_a_timer_that_fires_may_disarm_another() -> None:
     assert len(queue) == 0
 
 
-@pytest.mark.parametrize("delay", [0.01, 1.234, TimerQueue.FAR - 0.01])
+@pytest.mark.parametrize("delay", [0.01, 1.234, FAR - 0.01])
 def test_a_near_deadline_is_kept_to_the_instant(delay: float) -> None:
     queue = TimerQueue()
     bell = Bell(queue)
@@ -226,9 +226,9 @@ def test_a_very_far_deadline_is_looked_at_once_a_horizon() -> None:
     bell.set(four_hours, 0.0)
     wakes = pass_time(queue, inf)
     assert bell.rung == [four_hours]
-    assert len(wakes) == ceil(four_hours / TimerQueue.HORIZON)
+    assert len(wakes) == ceil(four_hours / HORIZON)
     steps = [later - earlier for earlier, later in zip([0.0, *wakes], wakes, strict=False)]
-    assert max(steps) <= TimerQueue.HORIZON
+    assert max(steps) <= HORIZON
 
 
 def test_a_cancelled_timer_is_let_go_within_the_horizon() -> None:
@@ -238,7 +238,7 @@ def test_a_cancelled_timer_is_let_go_within_the_horizon() -> None:
     bell.set(4 * 3600.0, 0.0)
     queue.cancel(bell)
     del bell
-    assert queue.fire_due(TimerQueue.HORIZON) == 0
+    assert queue.fire_due(HORIZON) == 0
     assert queue.deadline() is None
     gc.collect()
     assert gone() is None

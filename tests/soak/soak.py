@@ -15,7 +15,7 @@ from statistics import median
 from typing import NamedTuple
 
 from b2bua.app.control import ask
-from b2bua.sip.timers import TimerQueue
+from b2bua.sip.timers import HORIZON
 from cdr.seal import Seal, format_keyring, new_keyring
 from cdr.store.sqlite import RecordStore
 from routing.plan import Block, BlockState
@@ -68,7 +68,7 @@ class Plan:
     @property
     def warm_up(self) -> float:
         """Until as much is let go as is taken: the longest call, after it 64 T1, and what a cancelled timer keeps."""
-        return 3 * self.manners.talk_seconds + max(66 * self.t1, TimerQueue.HORIZON + 2)
+        return 3 * self.manners.talk_seconds + max(66 * self.t1, HORIZON + 2)
 
 
 class Sample(NamedTuple):
