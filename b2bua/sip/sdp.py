@@ -92,7 +92,7 @@ _STATIC_CODECS = {
 }
 # what may stand in a record: a codec or payload type of its grammar, and no text a peer has chosen
 _FACT = re.compile(rf"[a-z]+ (?:{ENCODING}/[0-9]{{1,6}}(?:/[0-9]{{1,2}})?|{PAYLOAD_TYPE}|(?i:t38))")
-_OPEN_PORT = re.compile(r" +0*[1-9][0-9]*(?=[ /])")
+_OPEN_PORT = re.compile(r"(?<! ) ++0*+[1-9][0-9]*+(?=[ /])")
 _DIRECTIONS = frozenset(("sendrecv", "sendonly", "recvonly", "inactive"))
 _NOT_SPEECH = ("telephone-event", "CN/", "red/", "rtx/", "ulpfec/", "flexfec")
 

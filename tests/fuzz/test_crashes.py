@@ -23,6 +23,8 @@ CRASHES: list[tuple[str, bytes]] = [
     ("parser", b"OPTIONS sip:a SIP/2.0\r\nFrom: x" + b" " * 8000 + b"x\r\n\r\n"),
     # blanks before a text, and blanks at the end of another line: each blank was a place to begin
     ("sdp", b"v=0\r\no= \r\ns=" + b" " * 8000 + b"x\r\nt=0 0\r\n"),
+    # blanks in a media line, each a place where the port could begin
+    ("sdp", b"m=" + b" " * 8000 + b"x"),
     # a response that is no hexadecimal number was written back as it came
     ("digest", b'Digest username="a", realm="b", nonce="c", uri="sip:d", response=\\'),
     # parameters of Via that are none, looked at only because of the word in them
