@@ -108,8 +108,8 @@ bench: fast sip-tester ## calls per second, CPU per call, set-up delay, memory p
 	@$(BIN)/python -m tests.bench
 
 .PHONY: fuzz
-fuzz: setup ## rubbish and near-misses, a minute against each parser; FUZZ_SECONDS=600 goes on longer
-	@$(BIN)/python -m tests.fuzz $(if $(FUZZ_SECONDS),--seconds $(FUZZ_SECONDS))
+fuzz: setup ## rubbish and near-misses, a minute against each parser; FUZZ_SECONDS=600 goes on longer, FUZZ_SEED=1 repeats
+	@$(BIN)/python -m tests.fuzz $(if $(FUZZ_SECONDS),--seconds $(FUZZ_SECONDS)) $(if $(FUZZ_SEED),--seed $(FUZZ_SEED))
 
 .PHONY: clean
 clean: ## remove the virtual environment and caches; .var with its keys and records stays

@@ -8,7 +8,7 @@ from b2bua.app.config_models import ListenerSettings, Settings, TrunkSettings
 from b2bua.app.tls import TlsError, client_context, server_context
 from routing.trunks import Peer, format_peer
 
-__all__ = ["check_listeners"]
+__all__ = ["check_listeners", "check_trunks"]
 
 Finding = tuple[str, str, object, str]  # section as shown, key, value, problem and fix
 
@@ -28,6 +28,11 @@ def check_listeners(settings: Settings) -> Iterator[Finding]:
             yield shown, "listen", format_peer(listener.listen), f"is taken by {other}; write another address or port"
         yield from _check_advertised(shown, listener)
         yield from _check_files(shown, listener)
+    yield from check_trunks(settings)
+
+
+def check_trunks(settings: Settings) -> Iterator[Finding]:
+    """Every trunk that these listeners cannot serve."""
     for trunk in settings.trunk:
         yield from _check_trunk(settings, trunk)
 
@@ -67,7 +72,11 @@ def _check_trunk(settings: Settings, trunk: TrunkSettings) -> Iterator[Finding]:
     shown = f"trunk[{trunk.name}]"
     open_ways = {("udp", _family(settings.sip.listen))}
     open_ways |= {(listener.transport, _family(listener.listen)) for listener in settings.listener}
-    for family in sorted({_family(peer) for peer in trunk.peers if _is_address(peer)}):
+    families = sorted({_family(peer) for peer in trunk.peers if _is_address(peer)})
+    if not families and trunk.transport in ("tcp", "tls") and trunk.transport not in {way for way, _ in open_ways}:
+        fix = f'add a [[listener]] with transport = "{trunk.transport}"'
+        yield shown, "transport", trunk.transport, f"has no listener to use; {fix}"
+    for family in families:
         if trunk.transport in ("udp", "tcp", "tls") and (trunk.transport, family) not in open_ways:
             fix = f'add a [[listener]] with transport = "{trunk.transport}" and an {family} address'
             yield shown, "transport", trunk.transport, f"has no listener to reach the {family} peers by; {fix}"

@@ -1,6 +1,7 @@
 """One TCP or TLS connection: bytes to whole messages and back, and what it may cost."""
 
 import asyncio
+from collections import deque
 from math import inf
 from typing import Protocol, cast
 
@@ -29,23 +30,29 @@ class Connection(asyncio.Protocol):
     """``flow`` is the way back to where it leads; ``flows`` are all that lead here, ``asked`` those on which requests
     of ours went out. ``trunk`` is who speaks, '' while that is not known.
 
+    ``arrivals`` says when what is not handled yet has come: (bytes before it, monotonic seconds).
+
     ``reason`` says why it was closed. ``active_at``, ``unfinished_at`` (when the message began that is not whole yet)
     and ``blocked_at`` (since when the peer does not read) are monotonic seconds.
     """
 
     __slots__ = (
+        "_fed",
         "_keeper",
         "_loop",
         "_paused",
         "_transport",
         "accepted",
         "active_at",
+        "address",
+        "arrivals",
         "asked",
         "blocked_at",
         "flow",
         "flows",
         "framer",
         "held",
+        "names",
         "open",
         "probing",
         "queued",
@@ -67,6 +74,10 @@ class Connection(asyncio.Protocol):
         self.accepted = accepted
         self.framer = Framer(limits)
         self.trunk = ""
+        self.address = flow.peer  # what it is known by
+        self.names: frozenset[str] = frozenset()  # of its verified certificate
+        self.arrivals: deque[tuple[int, float]] = deque()
+        self._fed = 0
         self.asked: set[Flow] = set()
         self.waiting: list[tuple[bytes, Flow]] = []  # until it is open
         self.held: bytes | None = None  # a message whose source has no share left
@@ -101,6 +112,8 @@ class Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         self.active_at = self._loop.time()
         framer = self.framer
+        self.arrivals.append((self._fed, self.active_at))
+        self._fed += len(data)
         framer.feed(data)
         if len(framer) > READ_AHEAD and not self._paused:
             self.pause()
@@ -140,6 +153,19 @@ class Connection(asyncio.Protocol):
         if self.open and not self._paused:
             self._paused = True
             self.transport.pause_reading()
+
+    def hold(self, until: float) -> None:
+        """Read no more, and count what is there as if it came at that time: its source is waited for, not we."""
+        self.arrivals.clear()
+        self.arrivals.append((0, until))
+        self.pause()
+
+    def arrived_at(self) -> float:
+        """When the end of the message came that was taken last, monotonic seconds."""
+        arrivals, taken = self.arrivals, self._fed - len(self.framer)
+        while len(arrivals) > 1 and arrivals[1][0] < taken:
+            arrivals.popleft()
+        return arrivals[0][1]
 
     def resume(self) -> None:
         """Go on reading."""

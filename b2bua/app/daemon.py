@@ -59,7 +59,7 @@ async def _serve(settings: Settings, read: Callable[[], Settings]) -> int:
         log.error("start_failed", reason=str(error))
         journal.close()
         return EXIT_FAILED
-    reloader = Reloader(settings, read, shell, log, shell.reload_certificates)
+    reloader = Reloader(settings, read, shell, log)
     try:
         ops = OpsServer(shell, settings.ops.listen, settings.records.directory, reloader)
     except OSError as error:

@@ -6,10 +6,15 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, Protocol
 
 from b2bua.app.config import ConfigError, Settings
+from b2bua.app.config_errors import format_problem
+from b2bua.app.config_listeners import check_trunks
 from b2bua.app.logs import configure
 from b2bua.app.reload import Changes, compare, merge
 
 __all__ = ["Reloader", "Reloads"]
+
+# A trunk that the file's own listeners serve lacks one here because that waits.
+RESTART = "and restart: a reload opens no listener"
 
 
 class Log(Protocol):
@@ -22,8 +27,12 @@ class Log(Protocol):
 class Target(Protocol):
     """What settings are changed of: the shell."""
 
+    def read_certificates(self) -> Sequence[str]:
+        """Read certificates again that lie behind unchanged names, and put none in force. What is wrong with them."""
+
     def reconfigure(self, settings: Settings) -> None:
-        """Take the live ones over. ValueError, with nothing changed, when they cannot be."""
+        """Take over the live ones and the certificates that were read. ValueError, with nothing changed, when they
+        cannot be."""
 
 
 class Reloads(NamedTuple):
@@ -39,22 +48,12 @@ class Reloads(NamedTuple):
 class Reloader:
     """One process's settings. Reloads come one after another, however many are asked for at a time."""
 
-    def __init__(
-        self,
-        settings: Settings,
-        read: Callable[[], Settings],
-        target: Target,
-        log: Log,
-        certificates: Callable[[], Sequence[str]] = tuple,
-    ) -> None:
-        """``read`` returns the settings as they stand in the file, or raises ConfigError. ``certificates`` reads
-        certificates again that lie behind unchanged names; it returns what is wrong with them, and then keeps the
-        old."""
+    def __init__(self, settings: Settings, read: Callable[[], Settings], target: Target, log: Log) -> None:
+        """``read`` returns the settings as they stand in the file, or raises ConfigError."""
         self.settings = settings  # those in force
         self._read = read
         self._target = target
         self._log = log
-        self._certificates = certificates
         self._turn = asyncio.Lock()
         self._done = self._failed = 0
         self._good_at = time.time()
@@ -83,11 +82,15 @@ class Reloader:
                 wanted = await asyncio.to_thread(self._read)
             except ConfigError as error:
                 return self._refuse(error.problems)
-            problems = self._certificates()
-            if problems:
-                return self._refuse(problems)
             changes = compare(self.settings, wanted)
             merged = merge(self.settings, wanted)
+            problems = [
+                format_problem("running listeners", f"{section}.{key}", value, f"{text}, {RESTART}")
+                for section, key, value, text in check_trunks(merged)
+            ]
+            problems += self._target.read_certificates()
+            if problems:
+                return self._refuse(problems)
             try:
                 self._target.reconfigure(merged)
             except ValueError as error:

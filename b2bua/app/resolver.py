@@ -44,6 +44,8 @@ EARLY = 0.1
 # What one name may bring: a zone that is broken, or hostile, cannot make calls try hundreds of places.
 MOST_RECORDS = 16
 MOST_ADDRESSES = 8
+# Answers kept for the time that servers fail; past it the oldest is forgotten.
+MOST_KEPT = 4096
 # A before AAAA; each with an address of its kind
 KINDS = (("0.0.0.0", dns.rdatatype.A), ("::", dns.rdatatype.AAAA))
 
@@ -218,8 +220,17 @@ class Resolver:
             return kept.records, inf, True
         longest = self._settings.longest_seconds if records else self._settings.longest_negative_seconds
         seconds = float(max(min(ttl, longest), self._settings.shortest_seconds))
-        self._kept[name, kind] = Kept(records, now + seconds + self._settings.stale_seconds)
+        self._keep_answer((name, kind), Kept(records, now + seconds + self._settings.stale_seconds), now)
         return records, seconds, False
+
+    def _keep_answer(self, question: tuple[str, dns.rdatatype.RdataType], answer: Kept, now: float) -> None:
+        """In the order of their arrival, and never more than MOST_KEPT: a zone may name other hosts each time."""
+        self._kept.pop(question, None)
+        if len(self._kept) >= MOST_KEPT:
+            self._kept = {key: kept for key, kept in self._kept.items() if kept.until >= now}
+        if len(self._kept) >= MOST_KEPT:
+            del self._kept[next(iter(self._kept))]
+        self._kept[question] = answer
 
     def kinds(self, transport: str) -> tuple[dns.rdatatype.RdataType, ...]:
         """The kinds of address that this transport can be used with."""

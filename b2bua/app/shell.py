@@ -114,10 +114,12 @@ class Shell:
         self._pump(now)
 
     def reconfigure(self, settings: Settings) -> None:
-        """Take over what may change while calls go on. ValueError, with nothing changed, when it cannot be."""
+        """Take over what may change while calls go on, and the certificates that were read. ValueError, with nothing
+        changed, when it cannot be."""
         self.enter(lambda now: self.switch.reconfigure(switch_settings(settings), settings.trunks, now))
         self.trunks = settings.trunks
         self._resolver.resolve(self.trunks)
+        self.streams.use_certificates()
         self.streams.limits = stream_limits(settings)
         self.streams.message = self.switch.limits.message
         self._cut = settings.routing.inactive_block_ends_calls
@@ -158,7 +160,10 @@ class Shell:
             self._resume_soon()
         if listener.undelivered:
             for start in listener.undelivered:
-                self.switch.bounced(start, now)
+                try:
+                    self.switch.bounced(start, now)
+                except Exception as error:  # noqa: BLE001 - as above
+                    self._defect(error)
             listener.undelivered.clear()
         load.waited = 0.0
         self._pump(now)
@@ -182,11 +187,14 @@ class Shell:
             return
         now = _now()
         self._note_journal()
+        load = self.switch.load
         for step in self.streams.steps(now):
+            load.waited, self.streams.waited = self.streams.waited, 0.0
             try:
                 step()
             except Exception as error:  # noqa: BLE001 - as above
                 self._defect(error)
+        load.waited = 0.0
         self._pump(now)
 
     def _send_elsewhere(self, wire: bytes, flow: Flow) -> None:
@@ -197,10 +205,9 @@ class Shell:
         else:
             self.streams.send(wire, flow)
 
-    def reload_certificates(self) -> list[str]:
-        """Read all certificate files again for the connections to come; what is wrong with them, nothing when they are
-        in force."""
-        return self.streams.reload_certificates()
+    def read_certificates(self) -> list[str]:
+        """Read all certificate files again; what is wrong with them. ``reconfigure`` puts them in force."""
+        return self.streams.read_certificates()
 
     def _woken(self) -> None:
         self._timer = None
@@ -325,8 +332,11 @@ class Shell:
         index = len(self._tickers)
 
         def tick() -> None:
-            work()
             self._tickers[index] = self.loop.call_later(seconds, tick)
+            try:
+                work()
+            except Exception as error:  # noqa: BLE001 - it has its next turn, and so have the others
+                self._defect(error)
 
         self._tickers.append(self.loop.call_later(seconds, tick))
 

@@ -35,6 +35,7 @@ class StreamListener:
         self._settings = settings
         if self.transport == "TLS":
             self.context, self.client_context = server_context(settings), client_context(settings)
+        self._read = self.context, self.client_context
         host, port = settings.listen
         self.wildcard = ip_address(host).is_unspecified
         self.family = socket.AF_INET6 if ":" in host else socket.AF_INET
@@ -75,16 +76,19 @@ class StreamListener:
         if self.fileno() >= 0:
             loop.add_reader(self.fileno(), again, self)
 
-    def reload_certificates(self) -> str:
-        """Read the files again; what is wrong, and then nothing changes."""
+    def read_certificates(self) -> str:
+        """Read the files again, for ``use_certificates`` to put in force; what is wrong with them, '' when nothing."""
         if self.context is None:
             return ""
         try:
-            contexts = server_context(self._settings), client_context(self._settings)
+            self._read = server_context(self._settings), client_context(self._settings)
         except TlsError as error:
             return f"{error.key} = {str(getattr(self._settings, error.key))!r}: {error.text}"
-        self.context, self.client_context = contexts
         return ""
+
+    def use_certificates(self) -> None:
+        """Take what was read last for the connections to come."""
+        self.context, self.client_context = self._read
 
     def close(self) -> None:
         """Take no more."""

@@ -12,6 +12,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
+from ipaddress import IPv6Address
 from math import inf
 
 from b2bua.app.connection import Connection
@@ -19,8 +20,9 @@ from b2bua.app.stream_listener import StreamListener, outgoing_socket
 from b2bua.app.tls import certificate_names
 from b2bua.call.switch import Now, Switch
 from b2bua.sip.parser import Limits
-from b2bua.sip.stream import PONG, FramingError, answer_address, sender_port
+from b2bua.sip.stream import PONG, FramingError, answer_port, sender_port
 from b2bua.sip.transaction import Flow
+from routing.trunks import Trunk
 
 __all__ = ["StreamLimits", "Streams"]
 
@@ -36,6 +38,8 @@ HOLD_SECONDS = 0.05
 # Messages that may wait for one connection to be made.
 MOST_WAITING = 512
 MOST_PONGS = 8
+# Of all connections, those whose certificate is still awaited may be one in so many.
+STRANGERS_PART = 16
 _ANSWER = b"SIP/2.0 "
 _DNS_NAME = re.compile(r"(?=.*[a-z])[^:]+")
 
@@ -53,7 +57,8 @@ class StreamLimits:
 class Streams:
     """``switch`` is told what arrives, once ``wake`` has been scheduled and has taken the ``steps``.
 
-    ``endings`` counts connections by the reason of their end, those that were never let in among them.
+    ``endings`` counts connections by the reason of their end, those that were never let in among them. ``waited``: how
+    long the message of the present step has waited for its turn, in seconds; not for its source's share.
     """
 
     def __init__(
@@ -67,6 +72,7 @@ class Streams:
         self.limits = limits
         self.message = message
         self.endings: Counter[str] = Counter()
+        self.waited = 0.0
         self._loop = asyncio.get_running_loop()
         self._switch = switch
         self._wake = wake
@@ -74,7 +80,8 @@ class Streams:
         self._listeners = {listener.name: listener for listener in listeners}
         self._connections: set[Connection] = set()
         self._by_flow: dict[Flow, Connection] = {}
-        self._sources: Counter[str] = Counter()  # accepted connections by host
+        self._sources: Counter[str] = Counter()  # accepted connections by host or network
+        self._strangers: set[Connection] = set()  # accepted from hosts unknown, and not known by a certificate yet
         self._ready: deque[Connection] = deque()
         self._undelivered: list[tuple[bytes, Flow]] = []
         self._unreachable: list[Flow] = []
@@ -93,10 +100,10 @@ class Streams:
         connection = self._by_flow.get(flow)
         if connection is None or connection.reason:
             connection = self._another(wire, flow)
-            if connection is None or len(connection.waiting) >= MOST_WAITING:
-                self._undelivered.append((wire, flow))
-                self._schedule()
-                return
+        if connection is None or len(connection.waiting) >= MOST_WAITING:
+            self._undelivered.append((wire, flow))
+            self._schedule()
+            return
         connection.write(wire, flow)
 
     def steps(self, now: Now) -> Iterator[Callable[[], object]]:
@@ -138,14 +145,19 @@ class Streams:
         """Connections on which something waits for its turn."""
         return len(self._ready)
 
-    def reload_certificates(self) -> list[str]:
-        """Read all certificate files again, for the connections that come; those that are open stay. What is wrong with
-        a file, its listener going on with what it had; nothing when all is right."""
+    def read_certificates(self) -> list[str]:
+        """Read all certificate files again, and put none in force. What is wrong with them; nothing when all is
+        right."""
         return [
             f"listener[{listener.name}].{problem}"
             for listener in self._listeners.values()
-            if (problem := listener.reload_certificates())
+            if (problem := listener.read_certificates())
         ]
+
+    def use_certificates(self) -> None:
+        """Put in force what was read, all of it right, for the connections that come; those that are open stay."""
+        for listener in self._listeners.values():
+            listener.use_certificates()
 
     async def close(self, seconds: float = 1.0) -> None:
         """Close all, after what is on its way has been sent, or so many seconds."""
@@ -172,17 +184,18 @@ class Streams:
         """It stands: who is it? False: nobody to talk to."""
         host, port = connection.flow.peer
         transport = connection.transport
-        shown = certificate_names(transport.get_extra_info("peercert"))
+        shown = connection.names = certificate_names(transport.get_extra_info("peercert"))
         if not connection.accepted:
             connection.trunk, names = self._switch.origins.expects(host, port)
             if transport.get_extra_info("ssl_object") is not None and names.isdisjoint(shown):
-                self._drop(connection, "certificate")
+                connection.abort("certificate")
                 return False
             return True
         connection.trunk = self._switch.origins.trunk_for(host, port, shown)
         if not connection.trunk and not self._switch.origins.knows(host):
-            self._drop(connection, "unknown_source")
+            connection.abort("unknown_source")
             return False
+        self._strangers.discard(connection)
         return True
 
     def received(self, connection: Connection) -> None:
@@ -212,10 +225,12 @@ class Streams:
             message = connection.held or framer.take()
         except FramingError as error:
             connection.framer = type(framer)(self.message)
-            connection.queued = False
             if connection.open and not connection.reason:
                 yield partial(self._switch.unframed, error, connection.flow, now)
                 self._loop.call_soon(self._drop, connection, "framing")  # when the answer is out
+                connection.queued = False
+            else:
+                yield from self._drained(connection, now)
             return
         if framer.pings:
             self._pong(connection)
@@ -223,22 +238,26 @@ class Streams:
             yield from self._drained(connection, now)
             return
         connection.unfinished_at = inf
+        waited = max(0.0, now.monotonic - connection.arrived_at())
         if not self._switch.shares(connection.flow, now.monotonic):
             connection.held = message
-            connection.pause()
+            connection.hold(now.monotonic + HOLD_SECONDS)
             self._loop.call_later(HOLD_SECONDS, self.received, connection)
             return
         connection.held = None
         self._ready.append(connection)
-        if self._known(connection, message):
-            yield partial(self._switch.receive, message, connection.flow, now, connection.trunk)
+        trunk = self._speaker(connection, message)
+        if trunk is not None:
+            self.waited = waited
+            yield partial(self._switch.receive, message, connection.flow, now, trunk)
         else:
             self._switch.statistics.drops["unknown_source"] += 1
-            self._drop(connection, "unknown_source")
+            connection.abort("unknown_source")
 
     def _drained(self, connection: Connection, now: Now) -> Iterator[Callable[[], object]]:
         """There is no whole message left."""
         connection.queued = False
+        connection.arrivals.clear()
         if connection.open:
             if not len(connection.framer):
                 connection.unfinished_at = inf
@@ -266,21 +285,23 @@ class Streams:
         if connection.open and not connection.reason:
             connection.transport.write(PONG * min(pings, MOST_PONGS))
 
-    def _known(self, connection: Connection, message: bytes) -> bool:
-        """Whose message this is. The first request also tells where its sender listens: what goes there takes this
-        connection from now on (as RFC 5923 has it, for the sender's own address alone)."""
+    def _speaker(self, connection: Connection, message: bytes) -> Trunk | None:
+        """Whose message this is, as the settings are now. The first request also tells where its sender listens: what
+        goes there takes this connection from now on (as RFC 5923 has it, for the sender's own address alone)."""
         flow = connection.flow
         if connection.accepted and len(connection.flows) == 1:
             port = sender_port(message, flow.peer[0])
             if port:
-                trunk = self._switch.origins.trunk_for(flow.peer[0], port, frozenset())
-                connection.trunk = connection.trunk or trunk
-                known_as = flow._replace(peer=(flow.peer[0], port))
+                origins, address = self._switch.origins, (flow.peer[0], port)
+                if not connection.trunk:
+                    connection.trunk, connection.address = origins.trunk_for(*address, frozenset()), address
+                at = origins.trunk_at(*address)
+                known_as = flow._replace(peer=address)
                 other = self._by_flow.get(known_as)
-                if trunk in (connection.trunk, "") and (other is None or other.accepted):
+                if (at is None or at.name == connection.trunk) and (other is None or other.accepted):
                     self._by_flow[known_as] = connection
                     connection.flows.append(known_as)
-        return bool(connection.trunk)
+        return self._switch.origins.speaker(connection.trunk, connection.address, connection.names)
 
     def _accept(self, listener: StreamListener) -> None:
         for sock, (host, port) in listener.accept(self._loop, self._accept):
@@ -297,10 +318,13 @@ class Streams:
     def _refusal(self, listener: StreamListener, host: str) -> str:
         """Why a connection is not let in, '' when it is."""
         certified = listener.context is not None and listener.context.verify_mode is not ssl.CERT_NONE
-        if not self._switch.origins.knows(host) and not certified:
+        known = self._switch.origins.knows(host)
+        if not known and not certified:
             return "unknown_source"
-        if self._sources[host] >= self.limits.source_connections:
+        if self._sources[_source(host)] >= self.limits.source_connections:
             return "source_limit"
+        if not known and len(self._strangers) >= max(1, self.limits.connections // STRANGERS_PART):
+            return "stranger_limit"
         return "total_limit" if len(self._connections) >= self.limits.connections else ""
 
     async def _welcome(self, connection: Connection, listener: StreamListener, sock: socket.socket) -> None:
@@ -313,12 +337,13 @@ class Streams:
             self._failed(connection, "handshake")
 
     def _another(self, wire: bytes, flow: Flow) -> Connection | None:
-        """The connection for a message whose own is not there: an answer goes to where its Via says (§18.2.2)."""
+        """The connection for a message whose own is not there: an answer goes to the port that its Via names, on the
+        host that asked (§18.2.2)."""
         if wire.startswith(_ANSWER):
-            address = answer_address(wire)
-            if address is None:
+            port = answer_port(wire)
+            if not port:
                 return None
-            flow = flow._replace(peer=address)
+            flow = flow._replace(peer=(flow.peer[0], port))
             connection = self._by_flow.get(flow)
             if connection is not None and not connection.reason:
                 return connection
@@ -361,7 +386,10 @@ class Streams:
         self._connections.add(connection)
         self._by_flow[connection.flow] = connection
         if connection.accepted:
-            self._sources[connection.flow.peer[0]] += 1
+            host = connection.flow.peer[0]
+            self._sources[_source(host)] += 1
+            if not self._switch.origins.knows(host):
+                self._strangers.add(connection)
 
     def _leave(self, connection: Connection) -> None:
         self.endings[connection.reason] += 1
@@ -370,10 +398,11 @@ class Streams:
             if self._by_flow.get(flow) is connection:
                 del self._by_flow[flow]
         if connection.accepted:
-            host = connection.flow.peer[0]
-            self._sources[host] -= 1
-            if not self._sources[host]:
-                del self._sources[host]
+            self._strangers.discard(connection)
+            source = _source(connection.flow.peer[0])
+            self._sources[source] -= 1
+            if not self._sources[source]:
+                del self._sources[source]
 
     def _failed(self, connection: Connection, reason: str) -> None:
         """It has never come to be."""
@@ -399,3 +428,8 @@ class Streams:
         task = self._loop.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+
+def _source(host: str) -> str:
+    """Who counts as one: a host, or what one customer has of IPv6 at least."""
+    return str(IPv6Address(host).exploded)[:19] if ":" in host else host

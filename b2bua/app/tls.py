@@ -1,7 +1,8 @@
 """TLS: contexts out of the files a listener names, and the names that a certificate shows."""
 
 import ssl
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from ipaddress import ip_address
 from typing import Any, Protocol
 
 from b2bua.app.config_values import ClientCertificate
@@ -99,6 +100,11 @@ def certificate_names(certificate: dict[str, Any] | None) -> frozenset[str]:
     """The DNS names, URIs and addresses of a verified certificate (RFC 5922 §7.1: the subject itself is not looked at
     where there are any, and never here); empty when none was shown."""
     entries: Iterable[tuple[str, str]] = (certificate or {}).get("subjectAltName", ())
-    return frozenset(
-        value.lower() if kind == "DNS" else value for kind, value in entries if kind in ("DNS", "URI", "IP Address")
-    )
+    return frozenset(_READ[kind](value) for kind, value in entries if kind in _READ)
+
+
+_READ: dict[str, Callable[[str], str]] = {
+    "DNS": str.lower,
+    "URI": str,
+    "IP Address": lambda value: str(ip_address(value.strip())),  # IPv6 is shown in full, its zeros too
+}

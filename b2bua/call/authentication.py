@@ -73,6 +73,10 @@ class _Realm(NamedTuple):
     qop: tuple[str, ...]
     nonce_seconds: float
 
+    def takes(self, credentials: Credentials) -> bool:
+        """Whether they are made in a way that is asked for. Without qop here, a trunk that shares the realm adds it."""
+        return credentials.algorithm in self.algorithms and (not self.qop or credentials.qop in self.qop)
+
 
 class _Suspect:
     """A source that has shown a wrong password; times are monotonic seconds."""
@@ -172,7 +176,7 @@ class Authentication:
             return None
         realm = realms[credentials.realm]
         issued = self._nonces.issued_at(credentials.nonce, origin)
-        if issued is None or not 0 <= now.utc_ms - issued <= realm.nonce_seconds * 1000:
+        if issued is None or _milliseconds(now.monotonic) - issued > realm.nonce_seconds * 1000:
             self._count("", Failure.STALE)
             self._challenge(transaction, realms, origin, True)
             return None
@@ -183,10 +187,17 @@ class Authentication:
         user = self._users.get((credentials.realm, credentials.username))
         found = trunks.get(user.trunk) if user is not None else None
         secret = user.secrets.get(credentials.algorithm) if user is not None and found is not None else None
+        plain = found is not None and not found.digest_qop and not credentials.qop  # RFC 2069, beside trunks with qop
         # the same work for a name that nobody has
         right = verify(
             credentials,
-            Challenge(credentials.realm, credentials.nonce, credentials.algorithm, realm.qop, credentials.opaque),
+            Challenge(
+                credentials.realm,
+                credentials.nonce,
+                credentials.algorithm,
+                () if plain else realm.qop,
+                credentials.opaque,
+            ),
             method=request.method,
             username=credentials.username,
             secret=self._opaque if secret is None else secret,
@@ -195,6 +206,11 @@ class Authentication:
         if not right or secret is None or found is None:
             failure = Failure.USER if found is None else Failure.PASSWORD
             self._fail(transaction, found, failure, realms, origin)
+            return None
+        own = _realms((found,))
+        if not own[credentials.realm].takes(credentials):  # a trunk that shares the realm does
+            self._count(found.name, Failure.MALFORMED)
+            self._challenge(transaction, own, origin, True)
             return None
         if not _same_uri(credentials.uri, request.uri):
             self._count(found.name, Failure.URI)
@@ -234,7 +250,7 @@ class Authentication:
     def _lines(self, realms: dict[str, _Realm], origin: str, stale: bool) -> tuple[str, ...]:
         """One line for each realm and algorithm, best first (RFC 8760 §2.3); they share a nonce, of which one use
         counts."""
-        nonce = self._nonces.issue(origin, self._token(), self._signalling.now.utc_ms)
+        nonce = self._nonces.issue(origin, self._token(), _milliseconds(self._signalling.now.monotonic))
         return tuple(
             [
                 "WWW-Authenticate: "
@@ -321,6 +337,10 @@ def _target(uri: str) -> tuple[str, str, str, int] | None:
     if isinstance(parsed, TelUri):
         return "tel", parsed.number, "", 0
     return parsed.scheme, parsed.user, parsed.host.lower(), parsed.port
+
+
+def _milliseconds(seconds: float) -> int:
+    return int(seconds * 1000)
 
 
 def _origin(host: str) -> str:

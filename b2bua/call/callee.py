@@ -4,7 +4,7 @@ Its network may fork: each To tag is an early dialog of its own, with its own nu
 (RFC 3262 §4). The first 2xx wins.
 """
 
-from b2bua.call.events import Answered, AnswerUnusable, Progress, Refused, Trying
+from b2bua.call.events import Answered, AnswerUnusable, Progress, Refused, Trying, UpdateRefused
 from b2bua.call.leg import SDP, CallControl, LegState, Signalling
 from b2bua.call.privacy import Invitation
 from b2bua.call.reliable import NEVER, OPTION, EarlyDialog, parse_rseq
@@ -14,7 +14,7 @@ from b2bua.call.timed import TimedLeg
 from b2bua.sip.dialog import Dialog
 from b2bua.sip.errors import ParseError
 from b2bua.sip.headers import parse_q850
-from b2bua.sip.message import Request, Response
+from b2bua.sip.message import Message, Request, Response
 from b2bua.sip.session_expires import raised
 from b2bua.sip.transaction import ClientTransaction, Flow, Input, ServerTransaction, State
 
@@ -29,6 +29,7 @@ class CalleeLeg(TimedLeg):
     its Q.850 cause."""
 
     __slots__ = (
+        "_asked_tag",
         "_cancelled",
         "_early",
         "_forks",
@@ -57,6 +58,7 @@ class CalleeLeg(TimedLeg):
         self._uri = invitation.uri  # where a dialog is ended whose answer gave no Contact
         self.route_name = name
         self._invite: ClientTransaction | None = None
+        self._asked_tag = ""  # To tag of the early dialog that our UPDATE went to
         self._offered = False
         self._reliable = NEVER
         self._cancelled = False
@@ -117,6 +119,13 @@ class CalleeLeg(TimedLeg):
             self._cancel(invite)
         elif invite.state is State.CALLING:
             invite.step(Input.ABANDON, self.signalling.now.monotonic)
+
+    def acknowledge(self, sdp: bytes) -> None:
+        """Also an answer that came with the caller's ACK, when its PRACK had not been asked for it yet."""
+        if self._hold_ack:
+            super().acknowledge(sdp)
+        elif sdp:
+            self.answer_early(sdp)
 
     def answer_early(self, sdp: bytes) -> None:
         """The caller's answer to the offers in reliable provisional answers: into their PRACKs."""
@@ -253,6 +262,19 @@ class CalleeLeg(TimedLeg):
             return 491 if self._offered else 500
         return 500 if early.waiting else 0
 
+    def _ask(self, method: str, sdp: bytes) -> None:
+        self._asked_tag = self.dialog.remote_tag
+        super()._ask(method, sdp)
+
+    def _retarget(self, message: Message) -> None:
+        """In the early dialog that it came in."""
+        tag = message.to_tag if isinstance(message, Response) else message.from_tag
+        kept, self.dialog = self.dialog, self._dialog_with(tag)
+        try:
+            super()._retarget(message)
+        finally:
+            self.dialog = kept
+
     def _dialog_with(self, tag: str) -> Dialog:
         early = self._early.get(tag) if self._early is not None and not self._won else None
         return early.dialog if early is not None else self.dialog
@@ -260,6 +282,8 @@ class CalleeLeg(TimedLeg):
     def _take(self, transaction: ServerTransaction, request: Request) -> None:
         if self.state is LegState.SETUP:
             self.dialog = self._dialog_with(request.from_tag)  # whoever speaks is the one the caller hears
+            if not self.dialog.remote_tag:
+                self.dialog.remote_cseq = -1  # it stands for every phone of a fork, and each has numbers of its own
         super()._take(transaction, request)
 
     # the final answer
@@ -294,6 +318,10 @@ class CalleeLeg(TimedLeg):
         self._invitation = None
         self.note_allow(response)
         self._start_timer(response)
+        if self._asked is not None and self._asked_tag != dialog.remote_tag:
+            self._asked, self._asked_owed = None, False  # that phone has lost: its answer means nothing any more
+            self.session.refused = True
+            self.call.heard(self, UpdateRefused(504))
         settled = False
         if early is not None and early.sdp:
             self._offered = True  # the ACK has nothing to say any more

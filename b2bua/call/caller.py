@@ -144,7 +144,7 @@ class CallerLeg(TimedLeg):
         assert self._invite is not None
         provisionals = self._provisionals
         if provisionals is not None and provisionals.described:
-            if sdp and hash(sdp) != self._shown:
+            if sdp and (self._asked_owed or hash(sdp) != self._shown):
                 self.owed = sdp  # another phone: the answer was given, so this can only be a new offer
                 self.offer_owed()
             sdp = b""
@@ -200,6 +200,8 @@ class CallerLeg(TimedLeg):
         except ParseError as error:
             self._respond(transaction, error.status)
             return
+        if sdp and not self._unanswered and self._offer_barred(transaction):
+            return
         provisionals.confirm()
         if self._unanswered:
             self._unanswered = False
@@ -207,7 +209,7 @@ class CallerLeg(TimedLeg):
             self.call.heard(self, Pracked(sdp))
         elif not sdp:
             self._agree(transaction, b"")
-        elif not self._offer_barred(transaction):
+        else:
             self._pending = transaction
             self.call.heard(self, Updated(sdp, at_once=True))
         self._after_prack(provisionals)
@@ -247,11 +249,11 @@ class CallerLeg(TimedLeg):
         if provisionals is not None:
             if provisionals.described:
                 if not settled:
-                    self.owed = sdp if offered or hash(sdp) != self._shown else b""
+                    self.owed = sdp if offered or self._asked_owed or hash(sdp) != self._shown else b""
                 sdp, offered = b"", False
             if not provisionals.outstanding:
                 self._provisionals = None
-        self._accept(transaction, sdp, offered)
+        self._accept(transaction, sdp, offered or (self._delayed and bool(sdp)))
         if self._answer is None:
             self._settle()
             self._gone()

@@ -5,11 +5,10 @@ from b2bua.call.callee import CalleeLeg
 from b2bua.call.credentials import Accounts
 from b2bua.call.leg import ALLOW, Signalling
 from b2bua.call.listeners import Listeners
-from b2bua.call.origins import Origins
 from b2bua.call.privacy import invitation
 from b2bua.call.reliable import NEVER, OFFERED, REQUIRED
 from b2bua.call.trunk_load import TrunkLoad
-from b2bua.call.trunk_state import TargetState
+from b2bua.call.trunk_state import TargetState, TrunkStates
 from b2bua.sip.transaction import Flow
 from routing.targets import Target
 from routing.trunks import Reliable
@@ -22,14 +21,19 @@ RELIABILITY = {Reliable.OFF: NEVER, Reliable.SUPPORTED: OFFERED, Reliable.REQUIR
 class Exit:
     """The way from a call to its callee's trunk."""
 
-    __slots__ = ("_accounts", "_listeners", "_origins", "_signalling", "_trunk_load")
+    __slots__ = ("_accounts", "_listeners", "_signalling", "_states", "_trunk_load")
 
     def __init__(
-        self, signalling: Signalling, listeners: Listeners, origins: Origins, trunk_load: TrunkLoad, accounts: Accounts
+        self,
+        signalling: Signalling,
+        listeners: Listeners,
+        states: TrunkStates,
+        trunk_load: TrunkLoad,
+        accounts: Accounts,
     ) -> None:
         self._signalling = signalling
         self._listeners = listeners
-        self._origins = origins
+        self._states = states
         self._trunk_load = trunk_load
         self._accounts = accounts
 
@@ -39,14 +43,13 @@ class Exit:
 
     def barred(self, state: TargetState) -> str:
         """Why no further call may leave there, '' when one may."""
-        trunk = self._origins.trunks.get(state.trunk.name)
-        if trunk is None:
+        if not self._states.current(state):
             return "removed"
         if not state.target.host:
             return "dns"
-        if self._trunk_load.full(trunk):
+        if self._trunk_load.full(state.trunk):
             return "full"
-        return "" if self._trunk_load.take_out(trunk, self._signalling.now.monotonic) else "rate"
+        return "" if self._trunk_load.take_out(state.trunk, self._signalling.now.monotonic) else "rate"
 
     def dial(self, call: Call, state: TargetState) -> CalleeLeg:
         """Send the INVITE of a call over one route."""

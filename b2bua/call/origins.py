@@ -3,6 +3,7 @@ calls go on over them."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from ipaddress import ip_address
 
 from b2bua.call.former import FormerTrunks
 from b2bua.call.trunk_state import TrunkStates
@@ -45,11 +46,9 @@ class Origins:
 
     # of a message
 
-    def sender(self, flow: Flow, owner: str) -> Trunk | None:
-        """Whose message it is, as far as its way here tells: its connection's trunk, which a certificate may have
-        named, else that of its address. Where that trunk asks for digest, its requests have the last word."""
-        if owner:
-            return self._named(owner)
+    def sender(self, flow: Flow) -> Trunk | None:
+        """Whose datagram it is, as far as its address tells. Where that trunk asks for digest, its requests have the
+        last word."""
         trunk = self.trunk_at(*flow.peer)
         return None if trunk is None or trunk.certificate_names else trunk
 
@@ -65,12 +64,20 @@ class Origins:
         """Whether it stands in the settings as it is: only then something new is taken from there."""
         return self.trunks.get(trunk.name) is trunk
 
-    def _named(self, name: str) -> Trunk | None:
-        trunk = self.trunks.get(name)
-        if trunk is None and self._former:
-            gone = (trunk for former in self._former for trunk in former.trunks if trunk.name == name)
-            trunk = next(gone, None)
-        return trunk
+    def speaker(self, owner: str, address: tuple[str, int], names: frozenset[str]) -> Trunk | None:
+        """Whose message it is on a connection that was found to be ``owner``'s by its address or the names of its
+        certificate: still his, or who would be taken for it now, else him as he was while his calls go on."""
+        if not owner:
+            return None
+        at = self._states.sources.trunk_of(*address)
+        for name in (owner, self.trunk_for(*address, names)):
+            trunk = self.trunks.get(name)
+            if trunk is not None and (
+                not names.isdisjoint(trunk.certificate_names) if trunk.certificate_names else trunk is at
+            ):
+                return trunk
+        gone = (trunk for former in self._former for trunk in former.trunks if trunk.name == owner)
+        return next(gone, None)
 
     # of a connection
 
@@ -91,10 +98,10 @@ class Origins:
         """(trunk, names) of a peer that we connect to: one of the names has to stand in its certificate."""
         trunk = self.trunk_at(host, port)
         if trunk is None:
-            return "", frozenset((host,))
+            return "", frozenset((_canonical(host),))
         if trunk.certificate_names:
             return trunk.name, frozenset(trunk.certificate_names)
-        return trunk.name, frozenset((host, *(peer.host.lower() for peer in trunk.peers)))
+        return trunk.name, frozenset(_canonical(each) for each in (host, *(peer.host for peer in trunk.peers)))
 
     # changes
 
@@ -146,3 +153,11 @@ class Origins:
             known = name in self.trunks or any(trunk.name == name for other in self._former for trunk in other.trunks)
             if not known:
                 self._forgotten(name)
+
+
+def _canonical(host: str) -> str:
+    """A name or address as certificates are read: an IPv6 address may be written in several ways."""
+    try:
+        return str(ip_address(host))
+    except ValueError:
+        return host.lower()

@@ -24,11 +24,15 @@ RSEQ_LIMIT = 1 << 32
 
 def reliability(request: Message) -> int:
     """What the sender of an INVITE makes of 100rel: NEVER, OFFERED (Supported) or REQUIRED (Require)."""
-    if "require" in request.first and OPTION in tokens_of(request.all("require")):
+    if "require" in request.first and _has_option(request, "require"):
         return REQUIRED
-    if "supported" in request.first and OPTION in tokens_of(request.all("supported")):
+    if "supported" in request.first and _has_option(request, "supported"):
         return OFFERED
     return NEVER
+
+
+def _has_option(request: Message, name: str) -> bool:
+    return any(tag.lower() == OPTION for tag in tokens_of(request.all(name)))
 
 
 def parse_rseq(text: str) -> int:

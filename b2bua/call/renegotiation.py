@@ -31,13 +31,24 @@ class NegotiatingLeg(Leg):
     answer of one phone, and another one took the call. ``peer_updates``: the peer's Allow holds UPDATE.
     """
 
-    __slots__ = ("_asked", "_asked_offer", "_asked_owed", "_pending", "owed", "peer_updates")
+    __slots__ = (
+        "_asked",
+        "_asked_at_once",
+        "_asked_offer",
+        "_asked_owed",
+        "_pending",
+        "_under_way",
+        "owed",
+        "peer_updates",
+    )
 
     def __init__(self, signalling: Signalling, call: CallControl, dialog: Dialog, contact: str) -> None:
         super().__init__(signalling, call, dialog, contact)
         self._pending: ServerTransaction | None = None  # the peer's offer while the other side thinks
         self._asked: ClientTransaction | None = None  # our re-INVITE or UPDATE while the peer thinks
+        self._asked_at_once = False  # for one who waits in an UPDATE
         self._asked_offer = False  # it held an offer
+        self._under_way = b""  # what was owed when it left
         self._asked_owed = False  # it was ours: the other side has not asked for it
         self.owed = b""
         self.peer_updates = False
@@ -53,6 +64,7 @@ class NegotiatingLeg(Leg):
             self.call.heard(self, UpdateRefused(491))
         elif self.state is LegState.UP:
             self._ask("UPDATE" if at_once and self.peer_updates else "INVITE", sdp)
+            self._asked_at_once = at_once
         elif at_once and self.peer_updates and self._early_ready():
             self._ask("UPDATE", sdp)
         else:
@@ -132,6 +144,7 @@ class NegotiatingLeg(Leg):
             return
         if not self._busy() and (self.state is LegState.UP or (self.peer_updates and self._early_ready())):
             self._asked_owed = True
+            self._under_way = self.owed
             self._ask("UPDATE" if self.peer_updates else "INVITE", self.owed)
         else:
             self._wait_after_glare()
@@ -251,6 +264,7 @@ class NegotiatingLeg(Leg):
         )
 
     def _ask(self, method: str, sdp: bytes) -> None:
+        self._asked_at_once = False
         self._asked_offer = bool(sdp)
         extra = (self._contact_line(), ALLOW, *self._offer_lines())
         self._asked = self._request(method, extra, SDP, self.session.present(sdp, self._host()))
@@ -265,6 +279,8 @@ class NegotiatingLeg(Leg):
 
     def _on_invite_answer(self, transaction: ClientTransaction, response: Response) -> None:
         if response.status < 200:
+            if transaction is self._asked and self._asked_at_once and response.status > 100:
+                self.cancel_update()  # somebody is being asked, for whom an UPDATE cannot wait
             if transaction.tag == CANCEL_WANTED and transaction is self._asked:
                 transaction.tag = CANCELLED
                 self.signalling.endpoint.cancel(transaction, self.signalling.now.monotonic)
@@ -278,14 +294,20 @@ class NegotiatingLeg(Leg):
         status = response.status
         invited = response.cseq_method == "INVITE"
         owed, self._asked_owed = self._asked_owed, False
+        newer = owed and bool(self.owed) and self.owed != self._under_way  # that one's answer is the one to pass on
         self._asked = None
         if status >= 300:
             self.session.refused = self.session.refused or self._asked_offer
             if owed and status == 491:
                 self._wait_after_glare()
                 return
+            if newer:
+                self.offer_owed()
+                return
             if owed and self.state is LegState.UP:
                 self.owed = b""  # the peer will not have it
+            if status == 487 and self._asked_at_once:
+                status = 504  # RFC 3311 §5.2: not without asking the user
             told = status if status in UPDATE_REFUSALS else 500 if status < 600 else 603
             self.call.heard(self, UpdateRefused(told))
             if status in (408, 481) and self.state is LegState.UP:
@@ -307,6 +329,9 @@ class NegotiatingLeg(Leg):
                 self._send_ack(response.cseq, b"")
             else:
                 self._hold_ack = response.cseq
+        if newer:
+            self.offer_owed()
+            return
         if owed:
             self._owed_agreed()
         self.call.heard(self, UpdateAnswered(sdp))

@@ -85,7 +85,7 @@ class Switch:
         self._trunk_load = TrunkLoad(trunks)
         self.origins = Origins(trunks, self.states, self.endpoint, self._calls_over, self._trunk_load.forget)
         self._entrance = Entrance(self, settings, self.signalling, self.origins, self._trunk_load, self._accounts)
-        self._exit = Exit(self.signalling, self.listeners, self.origins, self._trunk_load, self._accounts)
+        self._exit = Exit(self.signalling, self.listeners, self.states, self._trunk_load, self._accounts)
         self.load = self._entrance.load
         self._guard = SourceGuard(settings.source_messages_per_second, settings.source_burst)
         self._calls: dict[int, Call] = {}
@@ -113,7 +113,7 @@ class Switch:
 
     def admits(self, flow: Flow, now: float) -> bool:
         """Whether a message from there may cost anything: its source is a trunk's, and within its share."""
-        if self.origins.sender(flow, "") is None:
+        if self.origins.sender(flow) is None:
             self.statistics.drops["unknown_source"] += 1
             return False
         if not self._guard.admit(flow.peer[0], now):
@@ -121,12 +121,13 @@ class Switch:
             return False
         return True
 
-    def receive(self, data: bytes, flow: Flow, now: Now, owner: str = "") -> None:
-        """A datagram, or one framed message of a stream, from a source that ``admits`` has let in. ``owner``: the trunk
-        that a connection belongs to (``origins.trunk_for``)."""
-        trunk = self.origins.sender(flow, owner)
+    def receive(self, data: bytes, flow: Flow, now: Now, trunk: Trunk | None = None) -> None:
+        """A datagram, or one framed message of a stream, from a source that ``admits`` has let in. ``trunk``: who
+        speaks on the connection it came by (``origins.speaker``)."""
         if trunk is None:
-            return
+            trunk = self.origins.sender(flow)
+            if trunk is None:
+                return
         if len(data) <= LONGEST_KEEP_ALIVE and not data.strip(b"\r\n\0 "):
             self.statistics.drops["keep_alive"] += 1
             return

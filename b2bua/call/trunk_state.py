@@ -214,8 +214,15 @@ class TrunkStates:
 
     # what calls and probes tell
 
+    def current(self, state: TargetState) -> bool:
+        """Whether calls may still go there: a reload or DNS may have taken it away while a call was being set up."""
+        trunk = self._trunks.get(state.trunk.name)
+        return trunk is not None and trunk.states.get(state.target) is state
+
     def park(self, state: TargetState, seconds: float, now: float) -> None:
         """Leave a target alone for so long, but no longer than LONGEST_PARK."""
+        if not self.current(state):
+            return
         seconds = min(seconds, LONGEST_PARK)
         if state.parked_until <= now:
             self._note("target_parked", state, seconds)

@@ -429,6 +429,7 @@ class Endpoint:
 _SENT = {f"SIP/2.0 {digit}".encode(): f"{digit}xx" for digit in range(1, 7)}
 _BOUNCED = re.compile(rb"([A-Z]+) [^\r\n]+\r\nVia: [^;\r\n]+;branch=([!-:<-~]+)")  # as we write requests
 _TO_TAG = re.compile(rb"\r\nTo: [^\r\n]*;tag=")
+_RECEIVED = re.compile(r";\s*received\s*(?:=[^;\"]*)?(?=;|\Z)", re.IGNORECASE)
 _CLASSES = ("", "1xx", "2xx", "3xx", "4xx", "5xx", "6xx")
 
 
@@ -447,14 +448,19 @@ def _answer_path(request: Request, flow: Flow) -> tuple[str, Flow]:
     host, port = flow.peer
     top = request.first["via"]
     symmetric = via.has_rport()
-    if symmetric or via.host.strip("[]") != host:
-        params = via.params
+    params = via.params
+    if "received" in params.lower():
+        params = _RECEIVED.sub("", params)  # where it comes from is ours to say
+    elsewhere = symmetric or via.host.strip("[]") != host
+    if elsewhere or params is not via.params:
         if symmetric:
             params = ";".join(
                 f"rport={port}" if piece.strip().lower() == "rport" else piece for piece in params.split(";")
             )
         sent_by = f"{via.host}:{via.port}" if via.port else via.host
-        top = f"SIP/2.0/{via.transport} {sent_by}{params};received={host}"
+        top = f"SIP/2.0/{via.transport} {sent_by}{params}"
+        if elsewhere:
+            top += f";received={host}"
         if via.rest:
             top = f"{top}, {via.rest}"
     lines = f"Via: {top}\r\n"

@@ -19,7 +19,8 @@ HASH_DIGITS = 32  # 128 bits
 
 
 class Nonces:
-    """Issues, recognises and spends nonces. ``key`` is secret and 16 bytes or more; times are UTC milliseconds."""
+    """Issues, recognises and spends nonces. ``key`` is secret, 16 bytes or more and new in each process; times are
+    milliseconds of a clock that never goes back."""
 
     __slots__ = ("_floor", "_key", "_used", "capacity")
 

@@ -11,7 +11,7 @@ from b2bua.sip.errors import ParseError
 from b2bua.sip.headers import parse_via
 from b2bua.sip.parser import Limits
 
-__all__ = ["PONG", "Framer", "FramingError", "answer_address", "sender_port"]
+__all__ = ["PONG", "Framer", "FramingError", "answer_port", "sender_port"]
 
 PONG = b"\r\n"  # the answer to a ping (RFC 5626 §4.4.1)
 DEFAULT_PORTS = {"TCP": 5060, "TLS": 5061}
@@ -108,22 +108,17 @@ class Framer:
         return needed
 
 
-def answer_address(answer: bytes) -> tuple[str, int] | None:
-    """Where an answer of ours goes when the connection of its request is gone (§18.2.2): the address the request came
-    from, and the port its sender is ready to accept connections on."""
+def answer_port(answer: bytes) -> int:
+    """Where an answer of ours goes when the connection of its request is gone (§18.2.2), on the host that the request
+    came from: the port its sender is ready to accept connections on. 0 where that cannot be known."""
     found = _TOP_VIA.search(answer)
     if found is None:
-        return None
+        return 0
     try:
         via = parse_via(found[1].decode("utf-8", "surrogateescape"))
     except ParseError:
-        return None
-    host = via.host.strip("[]")
-    for piece in via.params.split(";"):
-        name, _, value = piece.partition("=")
-        if name.strip().lower() == "received":
-            host = value.strip().strip("[]")
-    return host, via.port or DEFAULT_PORTS.get(via.transport.upper(), 5060)
+        return 0
+    return via.port or DEFAULT_PORTS.get(via.transport.upper(), 5060)
 
 
 def sender_port(request: bytes, host: str) -> int:

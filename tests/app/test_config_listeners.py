@@ -132,6 +132,10 @@ WRONG = [
         'add a [[listener]] with transport = "tcp" and an IPv4 address',
     ),
     (
+        TCP + TRUNK.replace("192.0.2.9:5060", "sip.a.example") + 'transport = "tls"\n',
+        'trunk[carrier-a].transport = "tls": has no listener to use; add a [[listener]] with transport = "tls"',
+    ),
+    (
         SIX,
         'trunk[carrier-a].transport = "udp": has no listener to reach the IPv6 peers by; '
         'add a [[listener]] with transport = "udp" and an IPv6 address',

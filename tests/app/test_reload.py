@@ -134,7 +134,10 @@ class Scene:
         self.problems: list[str] = []
         self.events: list[tuple[str, dict[str, object]]] = []
         self.read: Callable[[], Settings] = lambda: load(file, ENVIRON)
-        self.reloader = Reloader(settings(file), lambda: self.read(), self, self, lambda: self.problems)
+        self.reloader = Reloader(settings(file), lambda: self.read(), self, self)
+
+    def read_certificates(self) -> list[str]:
+        return self.problems
 
     def reconfigure(self, changed: Settings) -> None:
         if self.refuses:
@@ -197,6 +200,22 @@ async def test_certificates_and_the_switch_may_refuse(scene: Scene) -> None:
     assert scene.reloader.settings is before
     scene.refuses = ""
     assert (await scene.reloader.reload())["ok"] is True
+
+
+async def test_a_trunk_is_not_moved_to_a_listener_that_waits_for_a_restart(scene: Scene) -> None:
+    listener = '[[listener]]\nname = "tcp"\ntransport = "tcp"\nlisten = "192.0.2.1:5070"\n'
+    scene.file.write_text(FILE + listener)
+    assert (await scene.reloader.reload())["restart"] == ["listener"]
+    scene.file.write_text(FILE.replace('"carrier-a"', '"carrier-a"\ntransport = "tcp"') + listener)
+    load(scene.file, ENVIRON)  # the file is right: a start would take it
+    assert await scene.reloader.reload() == {
+        "ok": False,
+        "problems": [
+            'running listeners: trunk[carrier-a].transport = "tcp": has no listener to reach the IPv4 peers by; '
+            'add a [[listener]] with transport = "tcp" and an IPv4 address, and restart: a reload opens no listener'
+        ],
+    }
+    assert [trunk.transport for given in scene.given for trunk in given.trunk] == ["udp", "udp"]
 
 
 async def test_the_log_changes_with_its_settings(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:

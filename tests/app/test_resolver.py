@@ -412,3 +412,35 @@ async def test_a_defect_of_ours_is_told_of(scene: Scene, monkeypatch: pytest.Mon
     scene.server.put("sip.example.net", "A", "192.0.2.1")
     scene.resolve(HOST)
     await scene.until(lambda: scene.events == ["defect"])
+
+
+async def test_answers_kept_for_bad_times_are_bounded(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A zone may name other hosts in each answer. Those that have expired go first, then the oldest."""
+    monkeypatch.setattr(module, "MOST_KEPT", 3)
+    now = 0.0
+    monkeypatch.setattr(module.time, "monotonic", lambda: now)
+    resolver = scene.resolver
+
+    def keep(name: str, seconds: float) -> None:
+        resolver._keep_answer((name, module.dns.rdatatype.A), module.Kept((), now + seconds), now)
+
+    def kept() -> list[str]:
+        return [name for name, _ in resolver._kept]
+
+    for name, seconds in (("a", 9.0), ("b", 9.0), ("c", 2.0)):
+        keep(name, seconds)
+    keep("a", 9.0)  # asked for again: nobody has to go, and it is the newest
+    assert kept() == ["b", "c", "a"]
+    now = 3.0
+    keep("d", 9.0)
+    assert kept() == ["b", "a", "d"]
+    keep("e", 9.0)
+    assert kept() == ["a", "d", "e"]
+
+
+async def test_other_hosts_in_each_answer_do_not_pile_up(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MOST_KEPT", 3)
+    for number in range(6):
+        scene.server.put(f"host{number}.example.net", "A", "192.0.2.1")
+        await scene.resolver.ask(f"host{number}.example.net", module.dns.rdatatype.A)
+    assert len(scene.resolver._kept) == 3

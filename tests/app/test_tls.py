@@ -104,11 +104,13 @@ def test_the_names_of_a_certificate_are_its_alternatives() -> None:
         ("DNS", "SIP.Carrier.example"),
         ("URI", "sip:Carrier.example"),
         ("IP Address", "192.0.2.1"),
+        ("IP Address", "2001:DB8:0:0:0:0:0:1\n"),
         ("email", "a@b.example"),
     )
     assert certificate_names({"subjectAltName": shown, "subject": ((("commonName", "other.example"),),)}) == {
         "sip.carrier.example",
         "sip:Carrier.example",
         "192.0.2.1",
+        "2001:db8::1",
     }
     assert certificate_names({}) == certificate_names(None) == frozenset()

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from b2bua.app.config import load
 from tests.app.certificates import Authority
 from tests.app.far_ends import SDP, FarEnd, Node, play
 from tests.app.test_streams import options
@@ -228,13 +229,20 @@ def test_new_certificates_count_for_new_connections_and_end_no_old_one(tmp_path:
         old = await world.caller.connect(node.at("tls"))
         certificate, key = world.ours.issue("renewed", "renewed.example")
         world.node[0].write_bytes(certificate.read_bytes())
-        assert node.shell.reload_certificates() == [
+        assert node.shell.read_certificates() == [
             f"listener[tls].key = '{world.node[1]}': is not the key of the certificate; "
             "name the two that belong together"
         ]
         assert await shown(world, node) == "sip.node.example"
         world.node[1].write_bytes(key.read_bytes())
-        assert node.shell.reload_certificates() == []
+        assert node.shell.read_certificates() == []
+        settings = load(tmp_path / "x700.toml", {})
+        rivals = [trunk.model_copy(update={"name": f"{trunk.name}-2"}) for trunk in settings.trunk]
+        twice = settings.model_copy(update={"trunk": (*settings.trunk, *rivals)})
+        with pytest.raises(ValueError, match="claim"):
+            node.shell.reconfigure(twice)
+        assert await shown(world, node) == "sip.node.example"  # a reload that fails changes nothing
+        node.shell.reconfigure(settings)
         assert await shown(world, node) == "renewed.example"
         old(options(world.caller, 1))
         await world.caller.heard("SIP/2.0 200")

@@ -62,12 +62,13 @@ def make_node(directory: Path, transport: str = "udp") -> Node:
     keyring = directory / "keyring"
     keyring.touch(mode=0o600)
     keyring.write_text(format_keyring(new_keyring()))
+    # over TCP whoever connects has a port of the system's choice
+    sources = f'networks = ["{LOOPBACK}"]\n' if transport == "tcp" else ""
     trunks = "".join(
         f'[[trunk]]\nname = "{name}"\npeers = ["{LOOPBACK}:{peer}"]\nprefixes = ["{prefix}"]\nprobe_seconds = 0\n'
         f'transport = "{transport}"\n{networks}'
         for name, peer, prefix, networks in (
-            # whoever connects has a port of the system's choice
-            ("carrier-a", caller_port, "138", f'networks = ["{LOOPBACK}"]\n'),
+            ("carrier-a", caller_port, "138", sources),
             ("carrier-b", callee_port, "139", ""),
         )
     )

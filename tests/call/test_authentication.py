@@ -23,7 +23,7 @@ from tests.call.digest_phone import PASSWORD, REALM, DigestPhone, DigestWorld, p
 from tests.call.flows import FLOWS, Flow
 from tests.call.phone import description
 from tests.call.world import NUMBER_A, TRUNKS, World, X
-from tests.wire import SWITCH, Address, Conditions, Script, nth, request_text
+from tests.wire import START_MS, SWITCH, Address, Conditions, Script, nth, request_text
 
 SDP = description("198.51.100.10").decode()
 EVERY_FLOW = pytest.mark.parametrize("flow", FLOWS, ids=[flow.name for flow in FLOWS])
@@ -463,12 +463,54 @@ def test_the_name_that_is_proved_tells_trunks_of_one_network_apart() -> None:
     first, second = Stranger(world), Stranger(world, ("198.51.100.67", 5060))
     second.user, second.password = "gw-2", "other word"
     uri = "sip:700999999990000@192.0.2.1"
-    for stranger in (first, second):
+    for stranger, qop in ((first, "auth"), (second, "auth-int")):
         stranger.ask()
         offered = [parse_challenge(value) for value in stranger.last("401").all("www-authenticate")]
         assert [challenge.algorithm for challenge in offered] == ["SHA-256", "MD5", "SHA-512-256"]
-        assert stranger.ask("INVITE", uri, stranger.proof(offered[1], "INVITE", uri), body=SDP) == ["100", "404"]
+        assert {challenge.qop for challenge in offered} == {("auth", "auth-int")}
+        proof = stranger.proof(replace(offered[1], qop=(qop,)), "INVITE", uri, body=SDP.encode())
+        assert stranger.ask("INVITE", uri, proof, body=SDP) == ["100", "404"]
     assert [story.attempted.ingress for story in world.finish()] == ["carrier-a", "carrier-d"]
+
+
+@pytest.mark.parametrize(
+    ("own", "algorithm", "qop"),
+    [
+        ({"digest_algorithms": ("SHA-256",)}, Algorithm.MD5, "auth"),
+        ({"digest_algorithms": ("MD5",)}, Algorithm.SHA_256, "auth"),
+        ({"digest_qop": ("auth-int",)}, Algorithm.SHA_256, "auth"),
+        ({"digest_algorithms": ("MD5",), "digest_qop": ()}, Algorithm.SHA_256, "auth"),
+    ],
+)
+def test_a_trunk_is_proved_only_in_a_way_of_its_own(own: dict[str, Any], algorithm: Algorithm, qop: str) -> None:
+    """What another trunk of the realm takes is offered too; who uses it is asked again, for its own way alone."""
+    mine = second_open(**own)
+    world = open_world(OPEN, mine)
+    stranger = Stranger(world)
+    stranger.user, stranger.password = "gw-2", "other word"
+    stranger.ask()
+    offered = stranger.challenge(algorithm=algorithm, qop=(qop,))
+    assert stranger.ask("OPTIONS", URI, stranger.proof(offered)) == ["401"]
+    assert failures(world) == {("carrier-d", "malformed"): 1}
+    again = [parse_challenge(value) for value in stranger.last("401").all("www-authenticate")]
+    assert tuple([challenge.algorithm for challenge in again]) == mine.digest_algorithms
+    assert {(challenge.qop, challenge.stale) for challenge in again} == {(mine.digest_qop, True)}
+    assert stranger.ask("OPTIONS", URI, stranger.proof(again[0])) == ["200"]
+    world.finish()
+
+
+def test_a_wall_clock_that_is_set_locks_nobody_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Forgetting used nonces refuses those issued before them: by a clock set back that would be all new ones."""
+    world = open_world()
+    world.real.authentication._nonces.capacity = 1
+    stranger = Stranger(world)
+    for hours in (0, 0, -1, -1, 5, 0):
+        monkeypatch.setattr("tests.wire.START_MS", START_MS + hours * 3_600_000)
+        assert stranger.ask() == ["401"]
+        challenge = stranger.challenge()
+        monkeypatch.setattr("tests.wire.START_MS", START_MS)
+        assert stranger.ask("OPTIONS", URI, stranger.proof(challenge)) == ["200"]
+    world.finish()
 
 
 def test_realms_of_one_network_are_asked_for_beside_each_other() -> None:
@@ -517,7 +559,8 @@ def test_a_password_is_no_substitute_for_a_certificate() -> None:
     text = request_text("OPTIONS", URI, ANYWHERE, via="Via: SIP/2.0/TLS 198.51.100.66:5060;branch=z9hG4bK-tls")
     assert world.real.origins.trunk_for(*ANYWHERE, frozenset(("sip.carrier.example",))) == "carrier-d"
     world.real.endpoint.advertised = {**world.real.endpoint.advertised, "tls": "192.0.2.1:5061"}
-    world.switch.enter(lambda now: world.real.receive(text.encode(), connection, now, "carrier-d"))
+    known = world.real.origins.trunks["carrier-d"]
+    world.switch.enter(lambda now: world.real.receive(text.encode(), connection, now, known))
     assert stranger.challenge().realm == REALM  # and a certificate none for the password, where both are wanted
     world.finish(answers=False)
 

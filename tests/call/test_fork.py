@@ -9,7 +9,7 @@ from b2bua.sip.message import Request
 from b2bua.sip.parser import parse
 from b2bua.sip.transaction import ServerTransaction
 from tests.call.phone import PhoneCall, description
-from tests.call.test_reliable import Caller, ringing
+from tests.call.test_reliable import Caller, ringing, sent
 from tests.call.world import ADDRESS_B, TRUNKS, World, X
 from tests.wire import Conditions, Script, answer_text, lose
 
@@ -487,3 +487,138 @@ def test_a_late_prack_of_one_phone_after_another_has_answered() -> None:
     answer = caller.phone.last("200")
     assert answer.cseq_method in ("PRACK", "INVITE")
     caller.world.finish(agree=False, answers=False)
+
+
+@pytest.mark.parametrize("answer", [200, 481, 0], ids=["agreed", "gone", "silent"])
+def test_an_update_to_a_phone_that_loses_is_not_the_winners(answer: int) -> None:
+    world, far, call = ringing("Supported: 100rel")
+    asked: list[Request] = []
+    usual = far.script.react
+    assert usual is not None
+
+    def react(data: bytes) -> None:
+        message = parse(data)
+        if isinstance(message, Request) and message.method == "UPDATE" and message.to_tag == "one":
+            asked.append(message)
+        else:
+            usual(data)
+
+    far.script.react = react
+    far.say(183, "one", rseq=1, body=SDP_1, lines=("Allow: UPDATE",))
+    world.run(0.2)
+    world.caller.media = "198.51.100.77"
+    call.update()
+    world.run(0.2)
+    far.say(200, "two", body=SDP_2)
+    assert "UPDATE 504" in call.heard
+    world.run(1.0)
+    told = [message for message in sent(world, ">b", "UPDATE") if message.to_tag == "two"]
+    assert [b"198.51.100.77" in message.body for message in told] == [True]  # it had not heard what the other was told
+    if answer:
+        body = SDP_1 if answer == 200 else ""
+        contact = "<sip:one@192.0.2.20:5060>"
+        far.script.send(answer_text(asked[0], answer, ADDRESS_B, contact=contact, body=body))
+    world.run(40.0)
+    call.hang_up()
+    (story,) = world.finish()
+    bye = far.script.last("BYE")
+    assert bye.to_tag == "two"
+    assert "one" not in bye.uri
+    assert (story.ended.ended_by, story.ended.reason) == ("caller", "")
+    assert call.heard.count("UPDATE 504") == 1
+
+
+def test_an_update_to_the_phone_that_wins_has_its_answer() -> None:
+    world, far, call = ringing("Supported: 100rel")
+    far.say(183, "one", rseq=1, body=SDP_1, lines=("Allow: UPDATE",))
+    world.run(0.2)
+    world.network.conditions.latency = 0.1
+    call.update(world.caller.sdp(direction="sendonly"))
+    far.say(200, "one")
+    world.run(1.0)
+    assert "UPDATE 200" in call.heard
+    call.hang_up()
+    world.finish()
+
+
+def test_the_answer_of_one_phone_to_an_update_while_another_one_is_heard() -> None:
+    """It moves the dialog that it came in and no other."""
+    world, far, call = ringing("Supported: 100rel")
+    far.say(183, "one", rseq=1, body=SDP_1, lines=("Allow: UPDATE",))
+    world.run(0.2)
+    asked: list[Request] = []
+    usual = far.script.react
+    assert usual is not None
+
+    def react(data: bytes) -> None:
+        message = parse(data)
+        if isinstance(message, Request) and message.method == "UPDATE" and not asked:
+            asked.append(message)
+        else:
+            usual(data)
+
+    far.script.react = react
+    call.update(world.caller.sdp(direction="sendonly"))
+    world.run(0.2)
+    far.say(183, "two", rseq=1, body=SDP_2)
+    far.script.send(answer_text(asked[0], 200, ADDRESS_B, contact="<sip:one@192.0.2.20:5060>", body=SDP_1))
+    world.run(0.2)
+    far.say(180, "two", rseq=2)
+    assert far.script.last("PRACK").uri == "sip:two@192.0.2.20:5060"
+    far.say(486)
+    world.finish()
+    assert "UPDATE 200" in call.heard
+
+
+SDP_3 = description("198.51.100.23").decode()
+
+
+@pytest.mark.parametrize("refuses", [False, True])
+@pytest.mark.parametrize(
+    ("said", "media"),
+    [
+        (((183, "three", 1, SDP_3), (200, "three", 0, "")), b"198.51.100.23"),
+        (((200, "three", 0, SDP_3),), b"198.51.100.23"),
+        (((200, "one", 0, ""),), b"198.51.100.21"),
+        (((183, "three", 1, SDP_1), (200, "three", 0, "")), b"198.51.100.21"),
+    ],
+    ids=["three rings and answers", "three answers", "one answers after all", "three speaks as one did"],
+)
+def test_another_phone_takes_over_while_the_caller_is_offered_the_one_before(
+    refuses: bool, said: tuple[tuple[int, str, int, str], ...], media: bytes
+) -> None:
+    """What the caller says to the older offer settles nothing about the newer one."""
+    world, far, call = ringing("Supported: 100rel", conditions=Conditions(latency=0.05))
+    offers: list[Request] = []
+
+    def answer(call: PhoneCall, transaction: ServerTransaction, request: Request) -> None:
+        offers.append(request)
+        if refuses and len(offers) == 1:
+            call.phone.endpoint.respond(transaction, 488, call.phone.network.now)
+        else:
+            call.agree(transaction, request)
+
+    call.on_update = answer
+    far.say(183, "one", rseq=1, body=SDP_1)
+    world.run(0.5)
+    far.say(183, "two", rseq=1, body=SDP_2)
+    for status, tag, rseq, body in said:
+        far.say(status, tag, rseq=rseq, body=body)
+    world.run(5.0)
+    assert b"198.51.100.22" in offers[0].body
+    assert [media in offer.body for offer in offers] == [False, True]
+    call.hang_up()
+    world.finish()
+
+
+@pytest.mark.parametrize("method", ["INFO", "UPDATE"])
+def test_the_numbers_of_one_phone_are_not_those_of_another(method: str) -> None:
+    world, far, call = ringing()
+    far.say(180, "one")
+    far.say(180, "two")
+    far.ask(method, "one", cseq=500)
+    far.say(200, "two", body=SDP_2)
+    world.run(0.5)
+    assert far.ask("BYE", "two", cseq=1) == "200"
+    world.finish()
+    assert call.heard[-1] == "BYE"

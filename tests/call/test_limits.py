@@ -11,7 +11,7 @@ from b2bua.call.refusals import Outcome
 from b2bua.call.statistics import Histogram
 from b2bua.call.switch import Now, Switch, SwitchSettings
 from b2bua.sip.parser import Limits
-from b2bua.sip.timers import TimerQueue, TimerValues
+from b2bua.sip.timers import GRAIN, TimerValues
 from b2bua.sip.transaction import Flow
 from routing.decide import Query, Reason, Refusal
 from tests.call.phone import PhoneCall, Stage, answer_after
@@ -282,7 +282,7 @@ def test_timers_are_settings() -> None:
     times = [datagram.at for datagram in world.network.log if datagram.target == ADDRESS_B]
     # given up after a second, but repeated up to timer B: an answer would have to be cancelled
     assert [round(at - times[0], 2) for at in times[:-1]] == [0.0, 0.1, 0.3, 0.7, 1.5, 3.1]
-    assert 6.3 <= times[-1] - times[0] <= 6.3 + TimerQueue.GRAIN
+    assert 6.3 <= times[-1] - times[0] <= 6.3 + GRAIN
     assert call.statuses[-1] == 200
 
 

@@ -133,6 +133,42 @@ def test_a_failover_skips_a_trunk_that_is_gone_meanwhile() -> None:
     assert world.second.calls == []
 
 
+def test_a_failover_skips_a_place_that_is_gone_meanwhile() -> None:
+    """The trunk is still there, elsewhere; what its old place said would not be listened to for long."""
+    world = World()
+    world.callee.on_call = lambda call: world.network.later(2.0, lambda: call.refuse(503))
+    call = world.caller.dial(X)
+    world.run(1.0)
+    world.reconfigure(trunks=(ALPHA, BRAVO, replace(CHARLIE, peers=(ELSEWHERE,))))
+    (story,) = world.finish()
+    assert story.ended.routes == ("carrier-b:503", "carrier-c:removed")
+    assert call.statuses == [100, 500]
+    assert world.second.calls == []
+
+
+@pytest.mark.parametrize(
+    "trunks",
+    [(ALPHA, CHARLIE), (ALPHA, replace(BRAVO, peers=(Peer(*ADDRESS_C),)))],
+    ids=["removed", "moved"],
+)
+def test_a_place_that_is_gone_is_not_parked(trunks: tuple[Trunk, ...]) -> None:
+    """Its call in set-up still hears it ask for that; the calls to come have nothing to do with it."""
+    world = World()
+    world.callee.on_call = refuse_with(503, "Retry-After: 7", after=3.0)
+    world.caller.dial(X)
+    world.run(1.0)
+    world.reconfigure(trunks=trunks)
+    world.run(5.0)
+    assert world.switch.changes == []
+    again = world.caller.dial(X)
+    again.on("200", again.hang_up)
+    world.run(1.0)
+    world.caller.calls[0].hang_up()
+    told = world.finish()
+    assert again.heard[-1] == "BYE 200"
+    assert [story.ended.routes[0] for story in told] == ["carrier-b:503", f"{trunks[1].name}:200"]
+
+
 def test_a_decision_that_names_a_trunk_that_is_gone_takes_the_next() -> None:
     world = World()
     world.switch.held = True

@@ -258,6 +258,20 @@ def test_a_caller_that_only_knows_it_gets_descriptions_reliably() -> None:
     assert call.heard == ["100", "180", "200", "BYE 200"]
 
 
+@pytest.mark.parametrize(
+    ("line", "status", "reliable"),
+    [("Require: 100REL", 180, True), ("Supported: timer, 100Rel", 183, True), ("Supported: 100relish", 183, False)],
+)
+def test_its_name_is_read_in_any_case(line: str, status: int, reliable: bool) -> None:
+    """RFC 3261 §7.3.1: names are compared without case."""
+    caller = Caller(line)
+    caller.far.say(status, body=EARLY if status == 183 else "")
+    assert ("rseq" in caller.phone.last(str(status)).first) == reliable
+    if reliable:
+        assert caller.prack(2) == 200
+    caller.refuse()
+
+
 def test_numbers_of_the_two_legs_are_independent() -> None:
     world = World()
     call = rings_reliably(world)
@@ -395,6 +409,14 @@ def test_a_prack_whose_body_is_no_use_confirms_nothing(given: dict[str, Any], st
     caller.refuse()
 
 
+def test_a_prack_whose_offer_is_refused_confirms_nothing() -> None:
+    caller = Caller(REQUIRED)
+    caller.far.say(180)
+    assert caller.prack(2, body=OTHER) == 500  # our answer to the first offer is still to come
+    assert caller.prack(3) == 200
+    caller.refuse()
+
+
 def test_one_at_a_time_and_the_newest_news_after_it() -> None:
     caller = Caller(REQUIRED)
     caller.far.say(180)
@@ -468,6 +490,24 @@ def test_the_answer_of_the_call_before_the_prack_with_its_answer() -> None:
     assert call.statuses[-1] == 200
     call.hang_up()
     world.finish()
+
+
+def test_the_answer_of_the_call_overtakes_the_offer_before_it() -> None:
+    """The callee offered in a 183 that waited behind the ringing: the offer goes in the 200, and the caller's answer
+    comes in its ACK and leaves in the PRACK."""
+    world, far, call = ringing(REQUIRED, sdp=b"", conditions=Conditions(latency=0.1))
+    world.run(0.4)
+    far.say(180, "one")
+    far.say(183, "one", rseq=1, body=EARLY)
+    far.say(200, "one")
+    world.run(3.0)
+    (answer,) = [message for message in sent(world, ">a", "200") if message.cseq_method == "INVITE"]
+    assert b"198.51.100.21" in answer.body
+    (prack,) = far.praked
+    assert b"198.51.100.10" in prack[2]
+    call.hang_up()
+    (story,) = world.finish()
+    assert (story.ended.outcome, story.ended.reason) == ("answered", "")
 
 
 def test_a_prack_without_the_answer_it_should_hold() -> None:

@@ -64,6 +64,46 @@ def test_a_peer_without_update_gets_a_reinvite(from_caller: bool) -> None:
 
 
 @BOTH_WAYS
+@pytest.mark.parametrize("takes", [False, True], ids=["taken back", "agreed to meanwhile"])
+def test_a_peer_without_update_that_asks_its_user(from_caller: bool, takes: bool) -> None:
+    """RFC 3311 §5.2: an UPDATE cannot wait for that, so the re-INVITE is taken back; a 200 that crosses counts."""
+    world, call, other = up(updates=False)
+    asking, asked, _back, there = sides(world, call, other, from_caller)
+
+    def ring(call: PhoneCall, request: Request) -> None:
+        call.ring(180)
+        if takes:
+            call.accept()
+
+    asked.on_reinvite = ring
+    asking.update(asking.phone.sdp(direction="sendonly"))
+    world.run(3.0)
+    assert asking.heard[-1] == ("UPDATE 200" if takes else "UPDATE 504")
+    assert len(sent(world, there, "CANCEL")) == 1
+    asking.hang_up()
+    (story,) = world.finish()
+    assert story.ended.reason == ""
+
+
+@BOTH_WAYS
+def test_a_reinvite_of_a_reinvite_may_ring(from_caller: bool) -> None:
+    world, call, other = up(updates=False)
+    asking, asked, _back, there = sides(world, call, other, from_caller)
+
+    def ring(call: PhoneCall, request: Request) -> None:
+        call.ring(180)
+        world.network.later(20.0, call.accept)
+
+    asked.on_reinvite = ring
+    asking.hold()
+    world.run(25.0)
+    assert sent(world, there, "CANCEL") == []
+    assert asking.heard[-1] == "200"
+    asking.hang_up()
+    world.finish()
+
+
+@BOTH_WAYS
 def test_a_reinvite_stays_one(from_caller: bool) -> None:
     """It may ring at the other side, which an UPDATE cannot."""
     world, call, other = up()

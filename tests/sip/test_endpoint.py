@@ -241,6 +241,25 @@ PATHS = [
         f"SIP/2.0/UDP 10.0.0.1{BRANCH};rport=40001;x=y;received=203.0.113.9",
         NAT,
     ),
+    (
+        f"SIP/2.0/UDP 10.0.0.1:5070{BRANCH};received=10.9.9.9, SIP/2.0/UDP q;received=10.9.9.9",
+        HOME,
+        f"SIP/2.0/UDP 10.0.0.1:5070{BRANCH}, SIP/2.0/UDP q;received=10.9.9.9",
+        HOME,
+    ),
+    (f"SIP/2.0/UDP 10.0.0.1; Received = 10.9.9.9 {BRANCH}", HOME, f"SIP/2.0/UDP 10.0.0.1{BRANCH}", ("10.0.0.1", 5060)),
+    (
+        f"SIP/2.0/UDP h:5070;received;x=y{BRANCH};received=10.9.9.9;rport",
+        NAT,
+        f"SIP/2.0/UDP h:5070;x=y{BRANCH};rport=40001;received=203.0.113.9",
+        NAT,
+    ),
+    (
+        f'SIP/2.0/UDP 10.0.0.1{BRANCH};x=";received=h"',
+        HOME,
+        f'SIP/2.0/UDP 10.0.0.1{BRANCH};x=";received=h"',
+        ("10.0.0.1", 5060),
+    ),
     (f"SIP/2.0/UDP [2001:db8::1]:5070{BRANCH}", SIX, f"SIP/2.0/UDP [2001:db8::1]:5070{BRANCH}", SIX),
     (
         f"SIP/2.0/UDP [2001:db8::9]:5070{BRANCH};rport",

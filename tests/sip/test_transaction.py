@@ -11,7 +11,7 @@ from b2bua.sip.errors import MisuseError
 from b2bua.sip.message import Message, Request, Response
 from b2bua.sip.parser import parse
 from b2bua.sip.serialiser import format_request
-from b2bua.sip.timers import TimerQueue, TimerValues
+from b2bua.sip.timers import GRAIN, TimerQueue, TimerValues
 from b2bua.sip.transaction import (
     MACHINES,
     ClientTransaction,
@@ -396,7 +396,7 @@ def test_a_provisional_answer_to_an_invite_stops_timers_a_and_b() -> None:
     assert layer.times() == [0.0, 0.5, 1.5]
     assert transaction.state is State.PROCEEDING
     layer.run()
-    assert layer.over == [pytest.approx(2.0 + layer.values.guard, abs=TimerQueue.GRAIN)]
+    assert layer.over == [pytest.approx(2.0 + layer.values.guard, abs=GRAIN)]
     assert [message for _, message in layer.reports][-1] is None
 
 
@@ -516,7 +516,7 @@ def test_all_timers_follow_the_settings() -> None:
     other_client(layer)
     layer.run()
     assert layer.times()[:6] == pytest.approx([0.0, 0.1, 0.3, 0.7, 1.1, 1.5])
-    assert layer.over == [pytest.approx(6.4, abs=TimerQueue.GRAIN)]
+    assert layer.over == [pytest.approx(6.4, abs=GRAIN)]
 
 
 def test_a_wake_that_comes_very_late_repeats_once_and_ends() -> None:
