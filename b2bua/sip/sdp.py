@@ -241,7 +241,8 @@ def _facts(lines: tuple[str, ...]) -> str:
     for line in [*lines, "m="]:
         if line.startswith("a=rtpmap:"):
             payload, _, codec = line[9:].partition(" ")
-            names[payload] = codec
+            if _FACT.fullmatch(f"x {codec}"):
+                names[payload] = codec
         elif line.startswith("m="):
             if kind:
                 codecs = [
