@@ -598,13 +598,14 @@ DESCRIBED = (
     (body(*MINIMAL, "m=video 4002 RTP/AVP 97", "a=rtpmap:97 H264/90000"), "audio PCMA/8000, video H264/90000"),
     (body(*MINIMAL, "m=video 0 RTP/AVP 97"), "audio PCMA/8000"),
     (body(*MINIMAL[:5], "m=image 4000 udptl t38"), "image t38"),
-    (body(*MINIMAL[:5], "m=audio 4000 RTP/AVP 96", f"a=rtpmap:96 {NUMBER}/8000"), ""),
+    (body(*MINIMAL[:5], "m=audio 4000 RTP/AVP 96", f"a=rtpmap:96 {NUMBER}/8000"), "audio 96"),
     (body(*MINIMAL[:5], f"m=audio 4000 RTP/AVP {NUMBER}"), ""),
     (body(*MINIMAL[:5]), ""),
     (body(*MINIMAL, *["a=sendrecv"] * LINES), ""),
     (rebuild(body(*PHONE)), "audio PCMA/8000"),
     (b"", ""),
     (b"rubbish", ""),
+    (body(*MINIMAL[:5], "m=audio 4000 RTP/AVP 4", "a=rtpmap:4 \0"), "audio G723/8000"),
 )
 
 
