@@ -45,7 +45,7 @@ QUICK = Plan(
     confirm=6.0,
     patience=5.0,
     quiet=0.0,
-    whole=100.0,
+    whole=130.0,
 )
 
 
