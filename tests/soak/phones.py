@@ -1,6 +1,7 @@
 """All callers behind one socket and all callees behind another: they ring, talk, give up and hang up at random."""
 
 import random
+from abc import ABC, abstractmethod
 from collections import Counter
 from dataclasses import dataclass, field
 from functools import partial
@@ -84,7 +85,7 @@ class Ledger:
     faults: Counter[str] = field(default_factory=Counter)
 
 
-class _Side:
+class _Side(ABC):
     """What both sides share."""
 
     def __init__(self, wire: LossyWire, manners: Manners, clockwork: Clockwork, chance: random.Random) -> None:
@@ -120,8 +121,9 @@ class _Side:
                 self.handle(message, wire, now)
         return True
 
+    @abstractmethod
     def handle(self, message: Message, wire: bytes, now: float) -> None:
-        raise NotImplementedError
+        """Take a message of the switch that is no probe."""
 
 
 class Callers(_Side):

@@ -5,7 +5,6 @@ hour; what other work took of the switch's core meanwhile is reckoned in.
 """
 
 import json
-import shutil
 import threading
 import time
 import urllib.request
@@ -14,7 +13,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from routing.trunks import Peer
@@ -94,7 +92,6 @@ def metric(node: Node, family: str, name: str = "", **labels: str) -> float:
     return sum(sample.value for sample in samples if labels.items() <= sample.labels.items())
 
 
-@pytest.mark.skipif(shutil.which("sipp") is None, reason="SIPp is not installed")
 def test_at_twice_its_capacity_it_carries_nine_tenths_of_what_it_can(tmp_path: Path) -> None:
     for attempt in range(ATTEMPTS):
         directory = tmp_path / str(attempt)
