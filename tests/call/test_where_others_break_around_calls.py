@@ -1,5 +1,5 @@
-"""The rest of the fifteen places of test_where_others_break_within_calls.py: what goes wrong around a call, from its route to its
-record, its limits and the end of the node."""
+"""The rest of the fifteen places of test_where_others_break_within_calls.py: what goes wrong around a call, from its
+route to its record, its limits and the end of the node."""
 
 from collections.abc import Callable
 from dataclasses import replace

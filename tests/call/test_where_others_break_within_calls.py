@@ -1,6 +1,5 @@
 """Fifteen places where back-to-back agents are known to break, one after the other, each by its number. Those inside a
-call, 1 to 8, are here; those around it, 9 to 15, in
-test_where_others_break_around_calls.py.
+call, 1 to 8, are here; those around it are in test_where_others_break_around_calls.py.
 
 An agent that stands between two calls has to answer for both: it meets the races of each side twice, has to keep what
 belongs to one leg off the other, and must end with nothing left over. These scenes are the short list of what goes
