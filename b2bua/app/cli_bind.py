@@ -32,7 +32,7 @@ from b2bua.app.config import Settings
 from b2bua.app.storage import binding_store
 from routing.binding import Binding, BindingRequest, Direction
 from routing.errors import BindingError
-from routing.store.sqlite import LONGEST_PAGE
+from routing.store.pages import LONGEST_PAGE
 
 app = typer.Typer(help="Bindings: which parties reach each other through which middle number.", no_args_is_help=True)
 
@@ -134,7 +134,7 @@ def add(
 
     async def bind() -> Binding:
         async with binding_store(settings) as store:
-            return await store.bind(request, now())
+            return await store.bindings.bind(request, now())
 
     show_row(row(asyncio.run(bind()), now(), reveal), as_json)
 
@@ -165,7 +165,7 @@ async def _bind_lines(settings: Settings, lines: TextIO, total: int) -> tuple[li
         for number, line in _watched(lines, total):
             try:
                 request = msgspec.json.decode(line, type=BindingRequest)
-                bound.append((await store.bind(request, now())).id)
+                bound.append((await store.bindings.bind(request, now())).id)
             except (BindingError, msgspec.DecodeError) as error:
                 refused.append({"line": number, "error": str(error)})
                 complain(f"line {number}: {error}")
@@ -211,7 +211,7 @@ def list_bindings(
 
 async def _bindings(settings: Settings, after: str, x: str) -> AsyncIterator[Binding]:
     async with binding_store(settings) as store:
-        while page := await store.bindings(after, LONGEST_PAGE, x):
+        while page := await store.bindings.list(after, LONGEST_PAGE, x):
             for binding in page:
                 yield binding
             after = page[-1].id
@@ -229,8 +229,8 @@ def end(
 
     async def finish() -> Binding:
         async with binding_store(settings) as store:
-            if await store.binding(identifier) is None:
+            if await store.bindings.get(identifier) is None:
                 raise NotFound(f"no binding {identifier}")
-            return await store.end(identifier, now())
+            return await store.bindings.end(identifier, now())
 
     show_row(row(asyncio.run(finish()), now(), reveal), as_json)

@@ -10,7 +10,7 @@ from b2bua.app.cli_common import DEFAULT_CONFIG, Config, Json, Row, settings_of,
 from b2bua.app.config import Settings
 from b2bua.app.storage import binding_store
 from routing.plan import Block, BlockState
-from routing.store.sqlite import LONGEST_PAGE
+from routing.store.pages import LONGEST_PAGE
 
 app = typer.Typer(help="Blocks of middle numbers.", no_args_is_help=True)
 
@@ -42,7 +42,7 @@ def add(
 
     async def register(settings: Settings) -> None:
         async with binding_store(settings) as store:
-            await store.add_block(block)
+            await store.blocks.add(block)
 
     asyncio.run(register(settings_of(config)))
     show_row(row(block), as_json)
@@ -62,7 +62,7 @@ def list_blocks(config: Config = DEFAULT_CONFIG, as_json: Json = False) -> None:
 async def all_blocks(settings: Settings) -> AsyncIterator[Block]:
     async with binding_store(settings) as store:
         after = ""
-        while page := await store.blocks(after, LONGEST_PAGE):
+        while page := await store.blocks.list(after, LONGEST_PAGE):
             for block in page:
                 yield block
             after = page[-1].prefix
@@ -71,7 +71,7 @@ async def all_blocks(settings: Settings) -> AsyncIterator[Block]:
 def _move(prefix: str, state: BlockState, settings: Settings) -> Block:
     async def move() -> Block:
         async with binding_store(settings) as store:
-            return await store.move_block(prefix, state)
+            return await store.blocks.move(prefix, state)
 
     return asyncio.run(move())
 

@@ -269,8 +269,8 @@ async def _node(directory: Path, text: str) -> Node:
     make_directories(settings)
     seal = settings.seal()
     async with await Store.open(settings.routing.store, seal) as store:
-        await store.add_block(Block(X[:11], "provider-1", "shop-1", BlockState.ACTIVE))
-        await store.bind(
+        await store.blocks.add(Block(X[:11], "provider-1", "shop-1", BlockState.ACTIVE))
+        await store.bindings.bind(
             BindingRequest(
                 x=X, a=CALLER, b=CALLEE, business_user="shop-1", scenario="delivery", order_id="1", real_name="rn-1",
                 consent="c-1", expires_ms=now_ms() + 3_600_000,

@@ -57,10 +57,10 @@ def request(number: int) -> BindingRequest:
 async def fill(path: Path, seal: Seal, count: int) -> float:
     """Create the store with its bindings; return seconds a binding."""
     async with await Store.open(path, seal) as store:
-        await store.add_block(Block(PREFIX, "provider", "shop", BlockState.ACTIVE))
+        await store.blocks.add(Block(PREFIX, "provider", "shop", BlockState.ACTIVE))
         began = time.perf_counter()
         for number in range(count):
-            await store.bind(request(number), NOW_MS)
+            await store.bindings.bind(request(number), NOW_MS)
         return (time.perf_counter() - began) / count
 
 
@@ -71,7 +71,7 @@ def keep_writing(path: Path, keyring: str, first: int, writing: Event, stop: Eve
         number = first
         async with await Store.open(path, Seal(parse_keyring(keyring))) as store:
             while not stop.is_set():
-                await store.bind(request(number), NOW_MS)
+                await store.bindings.bind(request(number), NOW_MS)
                 number += 1
                 writing.set()
 

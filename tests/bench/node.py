@@ -105,9 +105,9 @@ async def _provide(settings: Settings) -> list[BindingRequest]:
         for number in range(BINDINGS)
     ]
     async with binding_store(settings) as store:
-        await store.add_block(Block(BLOCK, "provider-1", USER, BlockState.ACTIVE))
+        await store.blocks.add(Block(BLOCK, "provider-1", USER, BlockState.ACTIVE))
         for request in requests:
-            await store.bind(request, now_ms)
+            await store.bindings.bind(request, now_ms)
     return requests
 
 

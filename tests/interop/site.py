@@ -168,8 +168,8 @@ class Site:
 
     async def _provide(self) -> None:
         async with await Store.open(self.data / "bindings.db", self._seal) as store:
-            await store.add_block(Block(BLOCK, "provider-1", BUSINESS, BlockState.ACTIVE))
-            await store.bind(binding(X, CALLEE, CALLER), now_ms())
+            await store.blocks.add(Block(BLOCK, "provider-1", BUSINESS, BlockState.ACTIVE))
+            await store.bindings.bind(binding(X, CALLEE, CALLER), now_ms())
 
     def _phone(self, directory: Path, kind: str, number: str, address: Address, proxy: Address) -> Phone:
         identity = self._identity(address.host)

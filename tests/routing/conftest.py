@@ -23,7 +23,7 @@ def path(tmp_path: Path) -> Path:
 async def store(path: Path, seal: Seal) -> AsyncIterator[Store]:
     """A store with the sample block in it."""
     async with await Store.open(path, seal) as opened:
-        await opened.add_block(BLOCK)
+        await opened.blocks.add(BLOCK)
         yield opened
 
 

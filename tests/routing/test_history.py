@@ -65,7 +65,7 @@ class World:
 
     def new_prefix(self) -> str:
         prefix = f"700{next(self.serial):08d}"
-        self.runner.run(self.store.add_block(Block(prefix, "provider", "shop", BlockState.ACTIVE)))
+        self.runner.run(self.store.blocks.add(Block(prefix, "provider", "shop", BlockState.ACTIVE)))
         return prefix
 
 
@@ -123,7 +123,7 @@ def test_store_and_decision_never_disagree_with_the_model_about_who_may_call_who
             for one in model
         )
         try:
-            model.append(world.runner.run(world.store.bind(asked, now_ms)))
+            model.append(world.runner.run(world.store.bindings.bind(asked, now_ms)))
         except BindingError:
             assert taken or step.a == step.b
         else:
@@ -136,7 +136,7 @@ def test_store_and_decision_never_disagree_with_the_model_about_who_may_call_who
         elif isinstance(step, Bind):
             bind(step)
         elif step.which < len(model):
-            model[step.which] = world.runner.run(world.store.end(model[step.which].id, now_ms))
+            model[step.which] = world.runner.run(world.store.bindings.end(model[step.which].id, now_ms))
 
         for line, caller in itertools.product(range(2), PARTIES):
             x = f"{prefix}000{line}"

@@ -25,18 +25,18 @@ async def test_every_lookup_sees_the_newest_commit(store: Store, reader: Reader)
     for number in range(20):
         x = f"{PREFIX}{number:04d}"
         assert reader.find(x, A) is None
-        bound = await store.bind(request(x=x), NOW)
+        bound = await store.bindings.bind(request(x=x), NOW)
         assert reader.find(x, A) == bound
-        ended = await store.end(bound.id, NOW + 1)
+        ended = await store.bindings.end(bound.id, NOW + 1)
         assert reader.find(x, A) == ended
 
 
 async def test_lookups_go_on_while_writers_write(store: Store, path: Path, seal: Seal, reader: Reader) -> None:
     async def write(writer: Store, first: int) -> None:
         for number in range(first, first + 40):
-            await writer.bind(request(x=f"{PREFIX}{number:04d}"), NOW)
+            await writer.bindings.bind(request(x=f"{PREFIX}{number:04d}"), NOW)
 
-    held = await store.bind(request(), NOW)
+    held = await store.bindings.bind(request(), NOW)
     async with await Store.open(path, seal) as second:
         writing = asyncio.gather(write(store, 1000), write(second, 2000))
         lookups = 0
@@ -51,12 +51,12 @@ async def test_lookups_go_on_while_writers_write(store: Store, path: Path, seal:
 async def test_a_lookup_leaves_no_transaction_open_that_would_hold_up_checkpoints(
     store: Store, reader: Reader, path: Path
 ) -> None:
-    bound = await store.bind(request(), NOW)
+    bound = await store.bindings.bind(request(), NOW)
     assert reader.find(X, A) == bound
     assert reader.find(X, STRANGER) is None
     assert len(reader.plan()) == 1
     reader.changes()
-    await store.end(bound.id, NOW)
+    await store.bindings.end(bound.id, NOW)
     connection = sqlite3.connect(path)
     (busy, _, _) = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
     connection.close()
@@ -74,14 +74,14 @@ async def test_the_reader_cannot_write(store: Store, reader: Reader) -> None:
 async def test_a_name_with_url_characters_is_only_a_name(tmp_path: Path, seal: Seal) -> None:
     path = tmp_path / "100% 绑定?mode=rw#1.db"
     async with await Store.open(path, seal) as store:
-        await store.add_block(BLOCK)
+        await store.blocks.add(BLOCK)
         reader = Reader(path, seal)
         assert len(reader.plan()) == 1
         reader.close()
 
 
 async def test_what_a_killed_writer_committed_is_read(store: Store, path: Path, tmp_path: Path, seal: Seal) -> None:
-    bound = await store.bind(request(), NOW)
+    bound = await store.bindings.bind(request(), NOW)
     left = tmp_path / "left"
     left.mkdir()
     # As a kill leaves them: the log not copied back, its shared index gone with the machine.
@@ -98,8 +98,8 @@ async def test_an_absent_store_is_an_error_until_it_is_there(path: Path, seal: S
             read()
     async with await Store.open(path, seal) as store:
         assert len(reader.plan()) == 0
-        await store.add_block(BLOCK)
-        bound = await store.bind(request(), NOW)
+        await store.blocks.add(BLOCK)
+        bound = await store.bindings.bind(request(), NOW)
         assert reader.find(X, A) == bound
         assert len(reader.plan()) == 1
 
@@ -118,8 +118,8 @@ async def test_a_store_that_went_away_is_an_error_until_it_is_back(
     path: Path, tmp_path: Path, seal: Seal, reader: Reader
 ) -> None:
     async with await Store.open(path, seal) as store:
-        await store.add_block(BLOCK)
-        bound = await store.bind(request(), NOW)
+        await store.blocks.add(BLOCK)
+        bound = await store.bindings.bind(request(), NOW)
     assert reader.find(X, A) == bound
     before = reader.changes()
     reader.close()
@@ -137,7 +137,7 @@ async def test_a_store_that_went_away_is_an_error_until_it_is_back(
 async def test_a_file_taken_from_under_the_reader_is_noticed_by_the_next_look_for_changes(
     store: Store, path: Path, tmp_path: Path, reader: Reader
 ) -> None:
-    await store.bind(request(), NOW)
+    await store.bindings.bind(request(), NOW)
     reader.find(X, A)
     path.rename(tmp_path / "away.db")
     with pytest.raises(StoreError, match="does not exist"):
@@ -152,10 +152,10 @@ async def test_a_store_put_in_the_place_of_another_is_read_from_then_on(
     other = tmp_path / "other.db"
     for name, state in ((path, BlockState.ACTIVE), (other, BlockState.FROZEN)):
         async with await Store.open(name, seal) as store:
-            await store.add_block(BLOCK)
-            await store.move_block(PREFIX, BlockState.FROZEN)
+            await store.blocks.add(BLOCK)
+            await store.blocks.move(PREFIX, BlockState.FROZEN)
             if state is BlockState.ACTIVE:
-                await store.move_block(PREFIX, state)
+                await store.blocks.move(PREFIX, state)
     before = reader.changes()
     assert reader.plan().block_of(X) == BLOCK
     other.rename(path)
@@ -167,8 +167,8 @@ async def test_a_store_put_in_the_place_of_another_is_read_from_then_on(
 
 async def test_a_damaged_file_is_an_error_until_it_is_mended(path: Path, seal: Seal, reader: Reader) -> None:
     async with await Store.open(path, seal) as store:
-        await store.add_block(BLOCK)
-        bound = await store.bind(request(), NOW)
+        await store.blocks.add(BLOCK)
+        bound = await store.bindings.bind(request(), NOW)
     sound = path.read_bytes()
     path.write_bytes(b"\xff" * len(sound))
     with pytest.raises(StoreError, match=str(path)):
@@ -178,8 +178,8 @@ async def test_a_damaged_file_is_an_error_until_it_is_mended(path: Path, seal: S
 
 
 async def test_a_damaged_row_is_an_error_and_the_others_are_read(store: Store, path: Path, reader: Reader) -> None:
-    damaged = await store.bind(request(), NOW)
-    sound = await store.bind(request(x=f"{PREFIX}0002"), NOW)
+    damaged = await store.bindings.bind(request(), NOW)
+    sound = await store.bindings.bind(request(x=f"{PREFIX}0002"), NOW)
     connection = sqlite3.connect(path, isolation_level=None)
     connection.execute("UPDATE bindings SET parties = zeroblob(80) WHERE id = ?", (damaged.id,))
     connection.close()
@@ -188,12 +188,12 @@ async def test_a_damaged_row_is_an_error_and_the_others_are_read(store: Store, p
     assert "13800138000" not in str(caught.value)
     assert reader.find(f"{PREFIX}0002", A) == sound
     with pytest.raises(StoreError):
-        await store.bindings()
+        await store.bindings.list()
 
 
 async def test_a_locked_store_is_an_error_soon_and_read_again_once_it_is_free(path: Path, seal: Seal) -> None:
     async with await Store.open(path, seal) as store:
-        await store.add_block(BLOCK)
+        await store.blocks.add(BLOCK)
     other = sqlite3.connect(path, isolation_level=None)
     other.execute("PRAGMA locking_mode = EXCLUSIVE")
     other.execute("BEGIN EXCLUSIVE")

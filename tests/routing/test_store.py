@@ -13,9 +13,10 @@ from cdr.seal import Seal, new_keyring
 from routing.binding import DAY_MS, Direction
 from routing.errors import BindingError, StoreError
 from routing.plan import Block, BlockState
+from routing.store.pages import LONGEST_PAGE
 from routing.store.reader import Reader
 from routing.store.schema import VERSION
-from routing.store.sqlite import LONGEST_PAGE, Store
+from routing.store.sqlite import Store
 from tests.routing.samples import BINDING, BLOCK, HOUR, NOW, PREFIX, STRANGER, A, B, X, request
 
 ANOTHER = "+8613900139000"
@@ -31,7 +32,7 @@ async def refused(work: Any) -> BindingError:
 
 
 async def test_what_is_bound_is_what_both_parties_find(store: Store, reader: Reader) -> None:
-    bound = await store.bind(
+    bound = await store.bindings.bind(
         request(direction=Direction.A_TO_B, industrial_id="700.100.1/7", ring_seconds=25, longest_seconds=600), NOW
     )
     assert bound == replace(
@@ -44,111 +45,111 @@ async def test_what_is_bound_is_what_both_parties_find(store: Store, reader: Rea
     )
     assert reader.find(X, A) == bound
     assert reader.find(X, B) == bound
-    assert await store.binding(bound.id) == bound
+    assert await store.bindings.get(bound.id) == bound
 
 
 async def test_nobody_else_finds_it(store: Store, reader: Reader) -> None:
-    await store.bind(request(), NOW)
+    await store.bindings.bind(request(), NOW)
     assert reader.find(X, STRANGER) is None
     assert reader.find(f"{PREFIX}0002", A) is None
-    assert await store.binding("none") is None
+    assert await store.bindings.get("none") is None
 
 
 async def test_a_key_is_held_by_one_live_binding(store: Store, reader: Reader) -> None:
-    first = await store.bind(request(), NOW)
+    first = await store.bindings.bind(request(), NOW)
     for a, b in ((A, STRANGER), (STRANGER, A), (B, STRANGER), (B, A)):
-        error = await refused(store.bind(request(a=a, b=b), NOW + HOUR - 1))
+        error = await refused(store.bindings.bind(request(a=a, b=b), NOW + HOUR - 1))
         assert (error.field, error.rule) == ("x", "key")
         assert first.id in error.message
     assert reader.find(X, STRANGER) is None
     assert reader.find(X, A) == first
-    assert await store.bindings() == (first,)
+    assert await store.bindings.list() == (first,)
 
 
 async def test_one_middle_number_serves_several_bindings_whose_keys_differ(store: Store, reader: Reader) -> None:
-    first = await store.bind(request(), NOW)
-    second = await store.bind(request(a=STRANGER, b=ANOTHER), NOW)
+    first = await store.bindings.bind(request(), NOW)
+    second = await store.bindings.bind(request(a=STRANGER, b=ANOTHER), NOW)
     assert reader.find(X, B) == first
     assert reader.find(X, STRANGER) == second
-    third = await store.bind(request(x=f"{PREFIX}0002"), NOW)
+    third = await store.bindings.bind(request(x=f"{PREFIX}0002"), NOW)
     assert reader.find(X, A) == first
     assert reader.find(f"{PREFIX}0002", A) == third
 
 
 async def test_a_binding_yet_to_start_holds_its_keys(store: Store) -> None:
-    await store.bind(request(starts_ms=NOW + HOUR, expires_ms=NOW + 2 * HOUR), NOW)
-    error = await refused(store.bind(request(expires_ms=NOW + 1), NOW))
+    await store.bindings.bind(request(starts_ms=NOW + HOUR, expires_ms=NOW + 2 * HOUR), NOW)
+    error = await refused(store.bindings.bind(request(expires_ms=NOW + 1), NOW))
     assert error.rule == "key"
 
 
 async def test_an_expired_binding_is_found_until_another_takes_its_key(store: Store, reader: Reader) -> None:
-    first = await store.bind(request(), NOW)
+    first = await store.bindings.bind(request(), NOW)
     assert reader.find(X, A) == first
-    second = await store.bind(request(b=STRANGER, expires_ms=NOW + 2 * HOUR), NOW + HOUR)
+    second = await store.bindings.bind(request(b=STRANGER, expires_ms=NOW + 2 * HOUR), NOW + HOUR)
     assert reader.find(X, A) == second
     assert reader.find(X, STRANGER) == second
     assert reader.find(X, B) == first
-    assert await store.bindings() == (second, first)
+    assert await store.bindings.list() == (second, first)
 
 
 async def test_an_ended_binding_is_found_as_ended_and_frees_its_keys(store: Store, reader: Reader) -> None:
-    first = await store.bind(request(), NOW)
-    ended = await store.end(first.id, NOW + 5)
+    first = await store.bindings.bind(request(), NOW)
+    ended = await store.bindings.end(first.id, NOW + 5)
     assert ended == replace(first, ended_ms=NOW + 5)
     assert reader.find(X, A) == ended
-    second = await store.bind(request(), NOW + 5)
+    second = await store.bindings.bind(request(), NOW + 5)
     assert reader.find(X, A) == second
-    assert await store.binding(first.id) == ended
+    assert await store.bindings.get(first.id) == ended
 
 
 async def test_ending_a_dead_binding_changes_nothing(store: Store) -> None:
-    first = await store.bind(request(), NOW)
-    ended = await store.end(first.id, NOW + 5)
-    assert await store.end(first.id, NOW + 9) == ended
-    second = await store.bind(request(), NOW + 5)
-    assert await store.end(second.id, NOW + HOUR) == second
-    assert (await refused(store.end("none", NOW))).field == "id"
+    first = await store.bindings.bind(request(), NOW)
+    ended = await store.bindings.end(first.id, NOW + 5)
+    assert await store.bindings.end(first.id, NOW + 9) == ended
+    second = await store.bindings.bind(request(), NOW + 5)
+    assert await store.bindings.end(second.id, NOW + HOUR) == second
+    assert (await refused(store.bindings.end("none", NOW))).field == "id"
 
 
 async def test_ending_works_on_a_clock_that_starts_at_zero(store: Store) -> None:
-    bound = await store.bind(request(expires_ms=HOUR), 0)
-    assert not (await store.end(bound.id, 0)).live(0)
+    bound = await store.bindings.bind(request(expires_ms=HOUR), 0)
+    assert not (await store.bindings.end(bound.id, 0)).live(0)
 
 
 async def test_a_refused_request_leaves_no_trace(store: Store, reader: Reader) -> None:
     for changes in ({"real_name": ""}, {"consent": ""}, {"business_user": "taxi"}, {"x": "700999999990001"}):
-        await refused(store.bind(request(**changes), NOW))
-    assert await store.bindings() == ()
+        await refused(store.bindings.bind(request(**changes), NOW))
+    assert await store.bindings.list() == ()
     assert reader.find(X, A) is None
 
 
 async def test_the_longest_binding_is_a_setting_of_the_store(path: Path, seal: Seal) -> None:
     async with await Store.open(path, seal, longest_days=1) as store:
-        await store.add_block(BLOCK)
-        error = await refused(store.bind(request(expires_ms=NOW + DAY_MS + 1), NOW))
+        await store.blocks.add(BLOCK)
+        error = await refused(store.bindings.bind(request(expires_ms=NOW + DAY_MS + 1), NOW))
         assert (error.field, error.rule) == ("expires_ms", "R17")
-        await store.bind(request(expires_ms=NOW + DAY_MS), NOW)
+        await store.bindings.bind(request(expires_ms=NOW + DAY_MS), NOW)
 
 
 async def test_bindings_are_listed_in_pages_newest_first(store: Store) -> None:
-    bound = [await store.bind(request(x=f"{PREFIX}{number:04d}"), NOW) for number in range(5)]
+    bound = [await store.bindings.bind(request(x=f"{PREFIX}{number:04d}"), NOW) for number in range(5)]
     newest_first = tuple(reversed(bound))
-    assert await store.bindings() == newest_first
-    assert await store.bindings(limit=2) == newest_first[:2]
-    assert await store.bindings(after=newest_first[1].id, limit=2) == newest_first[2:4]
-    assert await store.bindings(after=newest_first[3].id, limit=2) == newest_first[4:]
-    assert await store.bindings(after=newest_first[4].id) == ()
+    assert await store.bindings.list() == newest_first
+    assert await store.bindings.list(limit=2) == newest_first[:2]
+    assert await store.bindings.list(after=newest_first[1].id, limit=2) == newest_first[2:4]
+    assert await store.bindings.list(after=newest_first[3].id, limit=2) == newest_first[4:]
+    assert await store.bindings.list(after=newest_first[4].id) == ()
 
 
 async def test_the_bindings_of_one_middle_number_are_its_history(store: Store) -> None:
-    first = await store.bind(request(), NOW)
-    await store.bind(request(x=f"{PREFIX}0002"), NOW)
-    await store.end(first.id, NOW)
-    second = await store.bind(request(), NOW)
-    history = await store.bindings(x=f"+86{X}")
+    first = await store.bindings.bind(request(), NOW)
+    await store.bindings.bind(request(x=f"{PREFIX}0002"), NOW)
+    await store.bindings.end(first.id, NOW)
+    second = await store.bindings.bind(request(), NOW)
+    history = await store.bindings.list(x=f"+86{X}")
     assert [one.id for one in history] == [second.id, first.id]
-    assert [one.id for one in await store.bindings(x=X, after=second.id)] == [first.id]
-    assert await store.bindings(x=f"{PREFIX}0003") == ()
+    assert [one.id for one in await store.bindings.list(x=X, after=second.id)] == [first.id]
+    assert await store.bindings.list(x=f"{PREFIX}0003") == ()
 
 
 @pytest.mark.parametrize(
@@ -161,7 +162,7 @@ async def test_the_bindings_of_one_middle_number_are_its_history(store: Store) -
     ],
 )
 async def test_a_senseless_page_is_refused(store: Store, arguments: dict[str, Any], field: str) -> None:
-    assert (await refused(store.bindings(**arguments))).field == field
+    assert (await refused(store.bindings.list(**arguments))).field == field
 
 
 # --- blocks ---
@@ -170,11 +171,11 @@ async def test_a_senseless_page_is_refused(store: Store, arguments: dict[str, An
 async def test_blocks_are_listed_in_pages_by_prefix(store: Store) -> None:
     others = [Block(f"7002000000{number}", "provider", "shop", BlockState.ALLOCATED) for number in range(3)]
     for block in reversed(others):
-        await store.add_block(block)
-    assert await store.blocks() == (BLOCK, *others)
-    assert await store.blocks(limit=2) == (BLOCK, others[0])
-    assert await store.blocks(after=others[0].prefix, limit=2) == tuple(others[1:])
-    assert (await refused(store.blocks(limit=0))).field == "limit"
+        await store.blocks.add(block)
+    assert await store.blocks.list() == (BLOCK, *others)
+    assert await store.blocks.list(limit=2) == (BLOCK, others[0])
+    assert await store.blocks.list(after=others[0].prefix, limit=2) == tuple(others[1:])
+    assert (await refused(store.blocks.list(limit=0))).field == "limit"
 
 
 @pytest.mark.parametrize(
@@ -191,45 +192,45 @@ async def test_blocks_are_listed_in_pages_by_prefix(store: Store) -> None:
     ],
 )
 async def test_a_block_that_breaks_a_rule_is_refused(store: Store, block: Block, field: str, rule: str) -> None:
-    error = await refused(store.add_block(block))
+    error = await refused(store.blocks.add(block))
     assert (error.field, error.rule) == (field, rule)
-    assert await store.blocks() == (BLOCK,)
+    assert await store.blocks.list() == (BLOCK,)
 
 
 async def test_the_reader_notices_every_change_of_a_block_and_only_those(store: Store, reader: Reader) -> None:
     before = reader.changes()
-    await store.bind(request(), NOW)
+    await store.bindings.bind(request(), NOW)
     assert reader.changes() == before
-    frozen = await store.move_block(PREFIX, BlockState.FROZEN)
+    frozen = await store.blocks.move(PREFIX, BlockState.FROZEN)
     assert frozen == replace(BLOCK, state=BlockState.FROZEN)
     after = reader.changes()
     assert after != before
     assert reader.plan().block_of(X) == frozen
-    await store.add_block(Block("70020000000", "provider", "taxi", BlockState.ALLOCATED))
+    await store.blocks.add(Block("70020000000", "provider", "taxi", BlockState.ALLOCATED))
     assert reader.changes() != after
     assert len(reader.plan()) == 2
 
 
 async def test_a_frozen_block_takes_no_binding_until_it_is_thawed(store: Store) -> None:
-    await store.move_block(PREFIX, BlockState.FROZEN)
-    assert (await refused(store.bind(request(), NOW))).rule == "R18"
-    await store.move_block(PREFIX, BlockState.ACTIVE)
-    await store.bind(request(), NOW)
+    await store.blocks.move(PREFIX, BlockState.FROZEN)
+    assert (await refused(store.bindings.bind(request(), NOW))).rule == "R18"
+    await store.blocks.move(PREFIX, BlockState.ACTIVE)
+    await store.bindings.bind(request(), NOW)
 
 
 async def test_a_block_moves_only_along_its_life(store: Store) -> None:
     for state in (BlockState.ALLOCATED, BlockState.RETURNED, BlockState.ACTIVE):
-        error = await refused(store.move_block(PREFIX, state))
+        error = await refused(store.blocks.move(PREFIX, state))
         assert (error.field, error.rule) == ("state", "R18")
-    assert (await refused(store.move_block("70099999999", BlockState.ACTIVE))).field == "prefix"
-    assert await store.blocks() == (BLOCK,)
+    assert (await refused(store.blocks.move("70099999999", BlockState.ACTIVE))).field == "prefix"
+    assert await store.blocks.list() == (BLOCK,)
 
 
 # --- what is on the disk ---
 
 
 async def test_no_real_number_is_on_the_disk(store: Store, tmp_path: Path) -> None:
-    await store.bind(request(), NOW)
+    await store.bindings.bind(request(), NOW)
     content = b"".join(file.read_bytes() for file in tmp_path.iterdir())
     assert X.encode() in content
     for number in (A, B):
@@ -240,7 +241,7 @@ async def test_no_real_number_is_on_the_disk(store: Store, tmp_path: Path) -> No
 
 
 async def test_the_file_itself_refuses_numbers_that_are_no_middle_numbers(store: Store, path: Path) -> None:
-    await store.bind(request(), NOW)
+    await store.bindings.bind(request(), NOW)
     connection = sqlite3.connect(path, isolation_level=None)
     for statement in (
         "UPDATE bindings SET x = '13800138000'",
@@ -255,16 +256,16 @@ async def test_the_file_itself_refuses_numbers_that_are_no_middle_numbers(store:
 
 async def test_a_store_is_opened_again_with_all_it_held(path: Path, seal: Seal) -> None:
     async with await Store.open(path, seal) as store:
-        await store.add_block(BLOCK)
-        bound = await store.bind(request(), NOW)
+        await store.blocks.add(BLOCK)
+        bound = await store.bindings.bind(request(), NOW)
     async with await Store.open(str(path), seal) as store:
-        assert await store.blocks() == (BLOCK,)
-        assert await store.bindings() == (bound,)
+        assert await store.blocks.list() == (BLOCK,)
+        assert await store.bindings.list() == (bound,)
 
 
 async def test_bringing_a_store_to_the_schema_it_has_changes_nothing(store: Store, reader: Reader) -> None:
-    await store._migrate()
-    assert await store.blocks() == (BLOCK,)
+    await store._database._migrate()
+    assert await store.blocks.list() == (BLOCK,)
     assert len(reader.plan()) == 1
 
 
@@ -277,7 +278,7 @@ async def test_several_may_create_the_same_store_at_once(tmp_path: Path, seal: S
                 await result.close()
         assert [result for result in results if isinstance(result, BaseException)] == []
         async with await Store.open(path, seal) as store:
-            assert await store.blocks() == ()
+            assert await store.blocks.list() == ()
 
 
 async def test_creating_a_store_waits_for_another_that_looks_at_the_file_but_not_for_ever(
@@ -286,10 +287,10 @@ async def test_creating_a_store_waits_for_another_that_looks_at_the_file_but_not
     other = sqlite3.connect(path, isolation_level=None)
     other.execute("BEGIN")
     other.execute("SELECT * FROM sqlite_master").fetchall()
-    monkeypatch.setattr("routing.store.sqlite.WRITE_PATIENCE_SECONDS", 0.05)
+    monkeypatch.setattr("routing.store.database.WRITE_PATIENCE_SECONDS", 0.05)
     with pytest.raises(StoreError, match="locked"):
         await Store.open(path, seal)
-    monkeypatch.setattr("routing.store.sqlite.WRITE_PATIENCE_SECONDS", 5.0)
+    monkeypatch.setattr("routing.store.database.WRITE_PATIENCE_SECONDS", 5.0)
     opening = asyncio.create_task(Store.open(path, seal))
     await asyncio.wait([opening], timeout=0.05)
     assert not opening.done()
@@ -326,7 +327,7 @@ async def test_a_file_of_another_program_is_refused_and_left_alone(path: Path, s
 
 
 async def test_another_keyring_is_refused_by_both_sides(store: Store, path: Path) -> None:
-    await store.bind(request(), NOW)
+    await store.bindings.bind(request(), NOW)
     strange = Seal(new_keyring())
     with pytest.raises(StoreError, match="other keys"):
         await Store.open(path, strange)
@@ -348,19 +349,19 @@ async def test_a_file_that_is_no_database_is_an_error_with_its_path(path: Path, 
 
 async def test_a_closed_store_says_so(store: Store) -> None:
     await store.close()
-    for work in (store.bind(request(), NOW), store.blocks(), store.binding("none")):
+    for work in (store.bindings.bind(request(), NOW), store.blocks.list(), store.bindings.get("none")):
         with pytest.raises(StoreError):
             await work
 
 
 async def test_a_binding_that_fails_half_way_takes_no_key(path: Path, seal: Seal, reader: Reader) -> None:
     async with await Store.open(path, seal, token=lambda: "same") as store:
-        await store.add_block(BLOCK)
-        first = await store.bind(request(), NOW)
+        await store.blocks.add(BLOCK)
+        first = await store.bindings.bind(request(), NOW)
         with pytest.raises(StoreError, match="UNIQUE"):
-            await store.bind(request(x=f"{PREFIX}0002"), NOW)
+            await store.bindings.bind(request(x=f"{PREFIX}0002"), NOW)
         assert reader.find(f"{PREFIX}0002", A) is None
-        assert await store.bindings() == (first,)
+        assert await store.bindings.list() == (first,)
 
 
 # --- writers at the same time ---
@@ -370,12 +371,12 @@ async def test_a_binding_that_fails_half_way_takes_no_key(path: Path, seal: Seal
 async def test_a_key_fought_over_by_writers_is_won_once(path: Path, seal: Seal, writers: int) -> None:
     async with AsyncExitStack() as stack:
         stores = [await stack.enter_async_context(await Store.open(path, seal)) for _ in range(writers)]
-        await stores[0].add_block(BLOCK)
+        await stores[0].blocks.add(BLOCK)
         for round_ in range(3):
             now_ms = NOW + round_ * HOUR
             # Every round fights for the same keys; the holders of the round before have just expired.
             work = [
-                store.bind(request(x=f"{PREFIX}000{number}", b=b, expires_ms=now_ms + HOUR), now_ms)
+                store.bindings.bind(request(x=f"{PREFIX}000{number}", b=b, expires_ms=now_ms + HOUR), now_ms)
                 for number in range(3)
                 for b in (B, STRANGER)
                 for store in stores
@@ -385,7 +386,7 @@ async def test_a_key_fought_over_by_writers_is_won_once(path: Path, seal: Seal, 
             lost = [result for result in results if isinstance(result, BaseException)]
             assert sorted(binding.x for binding in won) == [f"{PREFIX}000{number}" for number in range(3)]
             assert all(isinstance(error, BindingError) and error.rule == "key" for error in lost)
-            live = [binding for binding in await stores[-1].bindings() if binding.live(now_ms)]
+            live = [binding for binding in await stores[-1].bindings.list() if binding.live(now_ms)]
             held = [(binding.x, party) for binding in live for party in (binding.a, binding.b)]
             assert len(held) == len(set(held)) == 6
 
@@ -393,28 +394,28 @@ async def test_a_key_fought_over_by_writers_is_won_once(path: Path, seal: Seal, 
 async def test_a_locked_store_is_an_error_and_works_again_once_it_is_free(
     store: Store, path: Path, monkeypatch: pytest.MonkeyPatch, seal: Seal
 ) -> None:
-    monkeypatch.setattr("routing.store.sqlite.WRITE_PATIENCE_SECONDS", 0.01)
+    monkeypatch.setattr("routing.store.database.WRITE_PATIENCE_SECONDS", 0.01)
     async with await Store.open(path, seal) as hasty:
         other = sqlite3.connect(path, isolation_level=None)
         other.execute("BEGIN IMMEDIATE")
         with pytest.raises(StoreError, match="locked"):
-            await hasty.bind(request(), NOW)
+            await hasty.bindings.bind(request(), NOW)
         other.execute("ROLLBACK")
         other.close()
-        await hasty.bind(request(), NOW)
+        await hasty.bindings.bind(request(), NOW)
 
 
 async def test_a_cancelled_request_is_bound_wholly_or_not_at_all(store: Store, reader: Reader) -> None:
     # Cancelled ever later, from before its first statement until it is too late.
     for step in itertools.count():
         x = f"{PREFIX}{step:04d}"
-        task = asyncio.create_task(store.bind(request(x=x), NOW))
+        task = asyncio.create_task(store.bindings.bind(request(x=x), NOW))
         for _ in range(step):
             await asyncio.sleep(0.0001)
         in_time = task.cancel()
         await asyncio.wait([task])
         # The next turn comes only once the cancelled one has left nothing open.
-        after = await store.bind(request(x=x, a=STRANGER, b=ANOTHER), NOW)
+        after = await store.bindings.bind(request(x=x, a=STRANGER, b=ANOTHER), NOW)
         assert reader.find(x, STRANGER) == after
         one, other = reader.find(x, A), reader.find(x, B)
         assert one == other

@@ -194,9 +194,9 @@ class _Node:
 
     async def _provide(self, seal: Seal) -> None:
         async with await Store.open(self.data / "bindings.db", seal) as store:
-            await store.add_block(Block(BLOCK, "provider-1", BUSINESS, BlockState.ACTIVE))
+            await store.blocks.add(Block(BLOCK, "provider-1", BUSINESS, BlockState.ACTIVE))
             for line in self.lines:
-                await store.bind(binding(line.x, line.callee, line.caller), now_ms())
+                await store.bindings.bind(binding(line.x, line.callee, line.caller), now_ms())
 
     def tables(self) -> dict[str, int]:
         """The tables of the switch that are not empty."""

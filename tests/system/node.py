@@ -218,9 +218,9 @@ class Node:
 
         async def fill() -> None:
             async with await self.store() as store:
-                await store.add_block(Block(BLOCK, "provider-1", BUSINESS, BlockState.ACTIVE))
+                await store.blocks.add(Block(BLOCK, "provider-1", BUSINESS, BlockState.ACTIVE))
                 for line in LINES:
-                    await store.bind(binding(line.x, line.callee), now_ms())
+                    await store.bindings.bind(binding(line.x, line.callee), now_ms())
 
         asyncio.run(fill())
         return self

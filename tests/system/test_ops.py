@@ -341,16 +341,16 @@ def test_what_is_done_in_the_store_works_within_a_second(node: Node, phones: Pho
 
     async def move(state: BlockState) -> None:
         async with await node.store() as store:
-            await store.move_block(BLOCK, state)
+            await store.blocks.move(BLOCK, state)
 
     async def bind() -> None:
         async with await node.store() as store:
-            await store.bind(binding(UNBOUND, ANSWERED.callee), now_ms())
+            await store.bindings.bind(binding(UNBOUND, ANSWERED.callee), now_ms())
 
     async def end() -> None:
         async with await node.store() as store:
-            (found,) = await store.bindings(x=UNBOUND)
-            await store.end(found.id, now_ms())
+            (found,) = await store.bindings.list(x=UNBOUND)
+            await store.bindings.end(found.id, now_ms())
 
     assert (carried(ANSWERED.x), carried(UNBOUND)) == (200, 403)
     asyncio.run(bind())

@@ -16,17 +16,17 @@ Change = Callable[[Store], object]
 
 
 async def end_binding(store: Store) -> None:
-    (found,) = await store.bindings(x=ANSWERED.x)
-    await store.end(found.id, now_ms())
+    (found,) = await store.bindings.list(x=ANSWERED.x)
+    await store.bindings.end(found.id, now_ms())
 
 
 async def freeze(store: Store) -> None:
-    await store.move_block(BLOCK, BlockState.FROZEN)
+    await store.blocks.move(BLOCK, BlockState.FROZEN)
 
 
 async def return_block(store: Store) -> None:
-    await store.move_block(BLOCK, BlockState.FROZEN)
-    await store.move_block(BLOCK, BlockState.RETURNED)
+    await store.blocks.move(BLOCK, BlockState.FROZEN)
+    await store.blocks.move(BLOCK, BlockState.RETURNED)
 
 
 def apply(node: Node, change: Callable[[Store], object]) -> None:

@@ -149,7 +149,7 @@ def _settings(directory: Path, port: int, a: Phone, b: Phone) -> Settings:
 async def _provide(settings: Settings) -> None:
     now_ms = int(time.time() * 1000)
     async with binding_store(settings) as store:
-        await store.add_block(Block(BLOCK, OWNER, USER, BlockState.ACTIVE))
+        await store.blocks.add(Block(BLOCK, OWNER, USER, BlockState.ACTIVE))
         request = BindingRequest(
             x=X,
             a=A,
@@ -161,7 +161,7 @@ async def _provide(settings: Settings) -> None:
             consent="consent-1",
             expires_ms=now_ms + 3_600_000,
         )
-        await store.bind(request, now_ms)
+        await store.bindings.bind(request, now_ms)
 
 
 async def _records(settings: Settings) -> list[Row]:
