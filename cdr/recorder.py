@@ -79,6 +79,10 @@ class Assembler:
         """How many attempts are open."""
         return len(self._open)
 
+    def attempt(self, record_id: str) -> OpenAttempt | None:
+        """What is known of an attempt that is open, None when none of that id is."""
+        return self._open.get(record_id)
+
     def feed(self, entry: Entry) -> list[Record]:
         """Take one event, in the journal's order; the records that it completes."""
         if isinstance(entry, SealedAttempted):

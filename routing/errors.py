@@ -1,8 +1,11 @@
 """What routing refuses and what can fail in it.
 
 RoutingError
-├── BindingError   the request to bind, end or add is at fault; says which field and which rule
-└── StoreError     the store is at fault: absent, locked, damaged, of another version, sealed with other keys
+├── BindingError         what is asked for is at fault; says which field and which rule
+│   ├── NotFound         it is about something that is not there, or is not the asker's to see
+│   ├── Conflict         something of this name is there already, or is not in a state for it
+│   └── StaleRevision    it has been changed since the asker read it
+└── StoreError           the store is at fault: absent, locked, damaged, of another version, sealed with other keys
 """
 
 
@@ -23,6 +26,18 @@ class BindingError(RoutingError):
         self.field = field
         self.rule = rule
         self.message = message
+
+
+class NotFound(BindingError):
+    """There is no such thing, or it belongs to another provider than the one who asks: the two look the same."""
+
+
+class Conflict(BindingError):
+    """What is there already stands in the way: the same name, or a state from which this is not possible."""
+
+
+class StaleRevision(BindingError):
+    """The revision that a change was made from is not the one that is stored: read again, decide again."""
 
 
 class StoreError(RoutingError):

@@ -30,6 +30,10 @@ _SEPARATORS = str.maketrans("", "", "-.() ")
 _SHORTEST_MASKED = 10
 _LONGEST_MASKED = 18
 
+# In any text, ten to seventeen digits that stand alone are a number, with or without its country code, but for middle
+# numbers and their blocks, which are nobody's; identifiers hold letters.
+_IN_TEXT = re.compile(r"(?<![0-9A-Za-z])(?!700[0-9]{8}(?:[0-9]{4})?(?![0-9]))\+?[0-9]{10,17}(?![0-9A-Za-z])")
+
 
 class NumberForm(StrEnum):
     """How a trunk wants China's numbers written."""
@@ -123,6 +127,11 @@ def mask(number: str) -> str:
     if not (digits.isascii() and digits.isdigit() and _SHORTEST_MASKED <= len(digits) <= _LONGEST_MASKED):
         return "****"
     return f"{digits[:3]}{'*' * (len(digits) - 7)}{digits[-4:]}"
+
+
+def mask_text(text: str) -> str:
+    """Return the text with each number in it masked: the last guard of logs and error texts."""
+    return _IN_TEXT.sub(lambda found: mask(found[0]), text)
 
 
 def _is_mobile(digits: str) -> bool:

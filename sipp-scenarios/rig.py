@@ -219,7 +219,8 @@ level = "debug"
     async def _provide(self) -> None:
         now = int(time.time() * 1000)
         async with await Store.open(self._data / "bindings.db", self._seal) as store:
-            await store.blocks.add(Block(BLOCK, *OWNER, BlockState.ACTIVE))
+            await store.registry.enrol(*OWNER, "delivery", now_ms=now - 5000, by="rig")
+            await store.blocks.add(Block(BLOCK, *OWNER, BlockState.ACTIVE), now - 5000, by="rig")
             for scenario in self._scenarios:
                 line = self._lines[scenario.name]
                 if scenario.bound is Bound.NEVER or scenario.identity:
@@ -233,9 +234,9 @@ level = "debug"
                     real_name="rn-1", consent="cs-1", starts_ms=made, expires_ms=made + lasts,
                     direction=DIRECTIONS.get(scenario.bound, Direction.BOTH),
                 )  # fmt: skip
-                binding = await store.bindings.bind(request, made)
+                binding = await store.bindings.bind(request, made, by="rig")
                 if scenario.bound is Bound.ENDED:
-                    await store.bindings.end(binding.id, now)
+                    await store.bindings.end(binding.id, now, by="rig")
 
     def _await_ready(self) -> None:
         url = f"http://{self._address()}:{OPS_PORT}/ready"

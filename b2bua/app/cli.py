@@ -34,6 +34,7 @@ from cdr.seal import format_keyring, new_keyring
 from routing.trunks import format_peer
 
 DRAIN_MARGIN = 10.0  # seconds beyond the drain: the last BYEs are answered, the journal is closed
+API_SECONDS = 15.0  # to answer what was asked
 RECORDER_SECONDS = 30.0  # to empty the journal; what is left is read at the next start
 
 app = typer.Typer(
@@ -54,7 +55,7 @@ app.command("reload")(cli_reload.reload)
 
 @app.command("run")
 def run(config: Config = DEFAULT_CONFIG) -> None:
-    """Run the switch and the recorder, and start again whichever dies. The first Ctrl-C drains, the second forces."""
+    """Run the switch, the recorder and the API, and start again whichever dies. The first Ctrl-C drains, the second forces."""
     settings = _starting(config)
 
     def renew() -> tuple[Program, ...]:
@@ -71,10 +72,13 @@ def run(config: Config = DEFAULT_CONFIG) -> None:
 def _programs(config: Path, settings: Settings) -> tuple[Program, ...]:
     command = (sys.executable, "-m", "b2bua.app.cli")
     options = ("--config", str(config))
-    return (
+    programs = (
         Program("switch", (*command, "switch", *options), settings.sip.drain_seconds + DRAIN_MARGIN),
         Program("recorder", (*command, "recorder", *options), RECORDER_SECONDS),
     )
+    if settings.api.listen is None:
+        return programs
+    return Program("api", (*command, "api", *options), API_SECONDS), *programs
 
 
 @app.command("switch")
@@ -104,6 +108,15 @@ def _starting(config: Path) -> Settings:
     return settings
 
 
+@app.command("api")
+def api(config: Config = DEFAULT_CONFIG) -> None:
+    """Run the HTTP API alone."""
+    settings = _starting(config)
+    from b2bua.app.cli_api import run_api
+
+    raise typer.Exit(run_api(settings))
+
+
 @app.command("check-config")
 def check_config(
     config: Config = DEFAULT_CONFIG,
@@ -122,7 +135,7 @@ def check_config(
             show_json({"ok": False, "problems": error.problems})
         raise
     if as_json:
-        show_json({"ok": True, "settings": settings.model_dump(mode="json", exclude={"keyring", "passwords"})})
+        show_json({"ok": True, "settings": settings.model_dump(mode="json", exclude={"keyring", "passwords", "verification_secret"})})
         return
     complain(f"{config}: right")
     trunks = ", ".join(f"{trunk.name} ({', '.join(map(format_peer, trunk.peers))})" for trunk in settings.trunks)
@@ -138,6 +151,7 @@ def check_config(
             ),
             "advertised": format_advertise(settings.sip.advertise),
             "operations": format_peer(settings.ops.listen),
+            "API": format_advertise(settings.api.listen),
             "trunks": trunks,
         },
         as_json,

@@ -23,11 +23,10 @@ from b2bua.app.cli_common import (
     stderr,
 )
 from b2bua.app.config import Settings
-from b2bua.app.logs import mask_text
 from cdr.record import Record, reveal
 from cdr.seal import Seal
 from cdr.store.sqlite import LARGEST_PAGE, Filters, Page, RecordStore
-from routing.numbers import parse_middle, parse_subscriber
+from routing.numbers import mask_text, parse_middle, parse_subscriber
 
 app = typer.Typer(help="Records of calls.", no_args_is_help=True)
 

@@ -18,13 +18,12 @@ from typer.core import TyperGroup
 
 from b2bua.app.config import ConfigError, Settings, load
 from b2bua.app.control import NoSwitch
-from b2bua.app.logs import mask_text
 from cdr.seal import SealError
 from cdr.store.files import JournalError
 from cdr.store.sqlite import CursorError
 from cdr.store.sqlite import StoreError as RecordStoreError
 from routing.errors import BindingError, StoreError
-from routing.numbers import mask
+from routing.numbers import mask, mask_text
 
 DEFAULT_CONFIG = Path("/etc/x700/x700.toml")
 UNBOUNDED = 1000  # columns of a table that goes into a file or a pipe: no identifier is cut there

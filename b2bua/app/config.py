@@ -9,10 +9,13 @@ from typing import NamedTuple
 
 from pydantic import SecretStr, ValidationError
 
+from b2bua.app.config_api import check_api
 from b2bua.app.config_errors import ConfigError, findings, format_problem, unknown_key
+from b2bua.app.config_hooks import SHORTEST_SECRET, check_hooks
 from b2bua.app.config_listeners import check_listeners
-from b2bua.app.config_models import SECTIONS, ListenerSettings, Section, Settings, Sip, TrunkSettings
+from b2bua.app.config_models import SECTIONS, ListenerSettings, Settings, Sip, TrunkSettings
 from b2bua.app.config_passwords import PasswordsError, parse_passwords
+from b2bua.app.config_section import Section
 from cdr.seal import KeyringError, parse_keyring
 from routing.targets import uri_host
 from routing.trunks import format_peer
@@ -32,15 +35,17 @@ class Override(NamedTuple):
 
 
 # What differs from machine to machine. Secrets never stand in the file: X700_KEY is the text of the keyring,
-# X700_PASSWORDS that of the passwords.
+# X700_PASSWORDS that of the passwords, X700_VERIFICATION_SECRET what requests to the verification hook are signed with.
 KEY_VARIABLE = "X700_KEY"
 PASSWORDS_VARIABLE = "X700_PASSWORDS"
+VERIFICATION_VARIABLE = "X700_VERIFICATION_SECRET"
 OVERRIDES = (
     Override("X700_NODE_NAME", "node", "name"),
     Override("X700_DATA_DIR", "node", "data_dir"),
     Override("X700_SIP_LISTEN", "sip", "listen"),
     Override("X700_SIP_ADVERTISE", "sip", "advertise"),
     Override("X700_OPS_LISTEN", "ops", "listen"),
+    Override("X700_API_LISTEN", "api", "listen"),
     Override("X700_CONTROL_SOCKET", "ops", "control_socket"),
     Override("X700_KEY_FILE", "keys", "file"),
     Override("X700_LOG_LEVEL", "log", "level"),
@@ -102,14 +107,21 @@ class _Loader:
         if not wrong & {"node", "sip"}:
             for finding in check_listeners(settings):
                 self._wrong(*finding)
+        if "api" not in wrong:
+            for finding in check_api(settings):
+                self._wrong(*finding)
         self._check_digest(settings)
+        if not wrong & {"verification", "prompts", "routing"}:
+            for finding in check_hooks(settings):
+                self._wrong(*finding)
         keyring = passwords = ""
         if not wrong & {"node", "keys"}:
             keyring = self._keyring(settings.keys.file)
             passwords = self._passwords(settings)
+        secrets = {"keyring": keyring, "passwords": passwords, "verification_secret": self._verification_secret()}
         if self._problems:
             raise ConfigError(self._problems)
-        return settings.model_copy(update={"keyring": SecretStr(keyring), "passwords": SecretStr(passwords)})
+        return settings.model_copy(update={name: SecretStr(secret) for name, secret in secrets.items()})
 
     def _wrong(self, section: str, key: str, value: object, text: str) -> None:
         variable = self._overridden.get((section, key))
@@ -229,6 +241,14 @@ class _Loader:
                 if owner != trunk.name:
                     text = f"proves trunk {owner} already in this realm; write another name for one of them"
                     self._wrong(shown, "digest_users", user, text)
+
+    def _verification_secret(self) -> str:
+        """What proves to the verification hook that it is us who ask; '' for none."""
+        secret = self._environ.get(VERIFICATION_VARIABLE, "")
+        if secret and len(secret) < SHORTEST_SECRET:
+            text = f"is shorter than {SHORTEST_SECRET} characters; write a longer one, or take it out to sign nothing"
+            self._problems.append(f"{VERIFICATION_VARIABLE} in the environment: {text}")
+        return secret
 
     def _passwords(self, settings: Settings) -> str:
         """The text of the passwords, where a trunk needs any: from the environment, else from the file."""

@@ -32,9 +32,14 @@ def check_listeners(settings: Settings) -> Iterator[Finding]:
 
 
 def check_trunks(settings: Settings) -> Iterator[Finding]:
-    """Every trunk that these listeners cannot serve."""
+    """Every trunk that these listeners cannot serve, and the media server likewise."""
     for trunk in settings.trunk:
         yield from _check_trunk(settings, trunk)
+    prompts = settings.prompts
+    if prompts.server is not None and (prompts.transport, _family(prompts.server)) not in _open_ways(settings):
+        family = _family(prompts.server)
+        fix = f'add a [[listener]] with transport = "{prompts.transport}" and an {family} address'
+        yield "prompts", "transport", prompts.transport, f"has no listener to reach the {family} server by; {fix}"
 
 
 def _check_advertised(shown: str, listener: ListenerSettings) -> Iterator[Finding]:
@@ -70,8 +75,7 @@ def _check_files(shown: str, listener: ListenerSettings) -> Iterator[Finding]:
 
 def _check_trunk(settings: Settings, trunk: TrunkSettings) -> Iterator[Finding]:
     shown = f"trunk[{trunk.name}]"
-    open_ways = {("udp", _family(settings.sip.listen))}
-    open_ways |= {(listener.transport, _family(listener.listen)) for listener in settings.listener}
+    open_ways = _open_ways(settings)
     families = sorted({_family(peer) for peer in trunk.peers if _is_address(peer)})
     if not families and trunk.transport in ("tcp", "tls") and trunk.transport not in {way for way, _ in open_ways}:
         fix = f'add a [[listener]] with transport = "{trunk.transport}"'
@@ -88,6 +92,12 @@ def _check_trunk(settings: Settings, trunk: TrunkSettings) -> Iterator[Finding]:
     if trunk.certificate_names and trunk.transport != "tls":
         names = list(trunk.certificate_names)
         yield shown, "certificate_names", names, 'is for transport tls; write transport = "tls" or take it out'
+
+
+def _open_ways(settings: Settings) -> set[tuple[str, str]]:
+    """Transports and address families that messages can leave by."""
+    ways = {("udp", _family(settings.sip.listen))}
+    return ways | {(listener.transport, _family(listener.listen)) for listener in settings.listener}
 
 
 def _is_address(peer: Peer) -> bool:

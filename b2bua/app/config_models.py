@@ -4,9 +4,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, model_validator
+from pydantic import AfterValidator, Field, SecretStr, model_validator
 
+from b2bua.app.config_hooks import Prompts, Verification
 from b2bua.app.config_passwords import parse_passwords
+from b2bua.app.config_section import Section
 from b2bua.app.config_values import (
     Address,
     Advertise,
@@ -14,6 +16,7 @@ from b2bua.app.config_values import (
     FarAddress,
     FarPeer,
     File,
+    Listen,
     Positive,
     Rate,
     Seconds,
@@ -38,10 +41,6 @@ from cdr.retention import SHORTEST_DAYS
 from cdr.seal import Seal, parse_keyring
 from routing.numbers import NumberForm
 from routing.trunks import Identity, Peer, Reliable, Secret, Trunk
-
-
-class Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
 
 
 class Node(Section):
@@ -239,6 +238,32 @@ class Ops(Section):
     )
 
 
+class Api(Section):
+    listen: Listen = Field(
+        default=Peer("127.0.0.1", 9780),
+        description="TCP address and port of the HTTP API; port 0 takes a free one, empty is no API.",
+    )
+    certificate: File = Field(
+        default=None, description="Certificate of the API with its chain, PEM; empty: plain HTTP, for this machine alone."
+    )
+    key: File = Field(default=None, description="Private key of the certificate, PEM, without password.")
+    requests_per_second: Rate = Field(
+        default=1000.0, description="Requests a second of one API key; above, 429. 0: no limit."
+    )
+    body_bytes: Annotated[Whole, Field(ge=4096, le=67_108_864)] = Field(
+        default=1_048_576, description="Longest body of a request, in bytes; above, 413."
+    )
+    import_mib: Annotated[Whole, Field(ge=1, le=65_536)] = Field(
+        default=1024, description="Longest body of a bulk import, in MiB; it waits sealed in the data directory."
+    )
+    signature_required: Annotated[bool, Field(strict=True)] = Field(
+        default=False, description="Take signed requests alone; a key that is shown as it is gets 401."
+    )
+    replay_seconds: Annotated[Seconds, Field(le=3600)] = Field(
+        default=300.0, description="A signed request is taken once, and so many seconds from its time, before or after."
+    )
+
+
 class Log(Section):
     level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="Least level written.")
     format: Literal["json", "console"] = Field(
@@ -388,8 +413,8 @@ class TrunkSettings(Section):
 
 
 class Settings(Section):
-    """All settings. `keyring` and `passwords` are the texts of those files and stand in no settings file. Paths are
-    absolute."""
+    """All settings. `keyring` and `passwords` are the texts of those files and stand in no settings file, as
+    `verification_secret` does not. Paths are absolute."""
 
     node: Node = Node()
     sip: Sip = Sip()
@@ -399,12 +424,16 @@ class Settings(Section):
     records: Records = Records()
     keys: Keys = Keys()
     ops: Ops = Ops()
+    api: Api = Api()
     log: Log = Log()
     dns: Dns = Dns()
+    verification: Verification = Verification()
+    prompts: Prompts = Prompts()
     listener: tuple[ListenerSettings, ...] = ()
     trunk: tuple[TrunkSettings, ...] = ()
     keyring: SecretStr = SecretStr("")
     passwords: SecretStr = SecretStr("")
+    verification_secret: SecretStr = SecretStr("")
 
     @model_validator(mode="after")
     def _resolve_paths(self) -> Self:
@@ -414,6 +443,10 @@ class Settings(Section):
             path = base if key == "data_dir" else base / getattr(old, key)
             # the object is still being made: this is the only moment a frozen one may be completed
             self.__dict__[section] = old.model_copy(update={key: path})
+        if (ca := self.verification.ca) is not None:
+            self.__dict__["verification"] = self.verification.model_copy(update={"ca": base / ca})
+        files = {key: base / file for key in ("certificate", "key") if (file := getattr(self.api, key))}
+        self.__dict__["api"] = self.api.model_copy(update=files)
         self.__dict__["listener"] = tuple(
             listener.model_copy(
                 update={key: base / file for key in ("certificate", "key", "ca") if (file := getattr(listener, key))}
@@ -450,8 +483,11 @@ SECTIONS: Mapping[str, type[Section]] = {
     "records": Records,
     "keys": Keys,
     "ops": Ops,
+    "api": Api,
     "log": Log,
     "dns": Dns,
+    "verification": Verification,
+    "prompts": Prompts,
     "listener": ListenerSettings,
     "trunk": TrunkSettings,
 }

@@ -83,6 +83,11 @@ def parse_advertise(text: object) -> Peer | None:
     return None if text in ("", None) else parse_far_address(text)
 
 
+def parse_listen(text: object) -> Peer | None:
+    """An address to listen on; '' is none."""
+    return None if text in ("", None) else parse_address(text)
+
+
 def format_advertise(address: Peer | None) -> str:
     return format_peer(address) if address else ""
 
@@ -199,6 +204,7 @@ Advertise = Annotated[
     PlainValidator(parse_advertise),
     PlainSerializer(format_advertise),
 ]
+Listen = Annotated[Peer | None, PlainValidator(parse_listen), PlainSerializer(format_advertise)]
 FarAddress = Annotated[Peer, PlainValidator(parse_far_address), PlainSerializer(format_peer)]
 FarPeer = Annotated[Peer, PlainValidator(parse_far_peer), PlainSerializer(uri_host)]
 Source = Annotated[str, Field(strict=True), AfterValidator(parse_source)]

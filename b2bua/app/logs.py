@@ -1,24 +1,13 @@
 """Logs on standard error, one JSON object a line or coloured text, with every long number masked on its way out."""
 
 import logging
-import re
 import sys
 from typing import Literal
 
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
-from routing.numbers import mask
-
-# The last guard: who logs a number masks it first. Ten to seventeen digits that stand alone are a number, with or
-# without its country code, but for middle numbers and their blocks, which are nobody's; identifiers hold letters.
-NUMBER = re.compile(r"(?<![0-9A-Za-z])(?!700[0-9]{8}(?:[0-9]{4})?(?![0-9]))\+?[0-9]{10,17}(?![0-9A-Za-z])")
-
-
-def mask_text(text: str) -> str:
-    """The text with each number in it masked."""
-    return NUMBER.sub(lambda found: mask(found[0]), text)
-
+from routing.numbers import mask_text
 
 def configure(level: str, form: Literal["json", "console"]) -> None:
     """Set up structlog, and the standard library's logging behind it, for this process."""
@@ -42,6 +31,9 @@ def configure(level: str, form: Literal["json", "console"]) -> None:
     logging.basicConfig(handlers=[handler], level=level.upper(), force=True)
     # at debug it writes each statement with its values, which is neither ours to read nor to keep
     logging.getLogger("aiosqlite").setLevel(logging.WARNING)
+    # it writes every address it sends to, and those of webhooks are their owners' secret
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    logging.getLogger("httpcore").setLevel(logging.WARNING)
     structlog.configure(
         processors=[
             structlog.stdlib.filter_by_level,

@@ -17,6 +17,7 @@ from prometheus_client import CollectorRegistry, make_wsgi_app
 from b2bua.app.metrics import SwitchCollector, snapshot
 from b2bua.app.reloader import Reloader
 from b2bua.app.shell import Shell
+from b2bua.call.switch import Switch
 from routing.trunks import Peer
 
 __all__ = ["ControlSocket", "OpsServer"]
@@ -165,7 +166,7 @@ class ControlSocket:
             return {"error": 'send one JSON object a line, such as {"command": "calls"}'}
         switch = self._shell.switch
         if command == "calls":
-            return {"calls": [call._asdict() for call in switch.live_calls()]}
+            return _live_calls(switch, request)
         if command == "trunks":
             return {"trunks": [target._asdict() for target in switch.trunk_view(self._shell.now())]}
         if command == "tables":
@@ -179,9 +180,18 @@ class ControlSocket:
 
             def hang_up(now: Any) -> None:
                 nonlocal found
-                found = switch.hang_up(str(request.get("id", "")), now)
+                found = switch.hang_up(str(request.get("id", "")), now, str(request.get("provider", "")))
 
             self._shell.enter(hang_up)
             return {"ok": True} if found else {"error": "no live call has this id"}
         known = "calls, hangup, trunks, tables, health and reload"
         return {"error": f"unknown command {str(command)[:40]!r}; there are {known}"}
+
+
+def _live_calls(switch: Switch, request: dict[str, Any]) -> dict[str, Any]:
+    """All calls, or a page of those that are asked for: by provider, id, number of the last one and how many."""
+    provider, record_id = (str(request.get(key, "")) for key in ("provider", "id"))
+    after, limit = (request.get(key, 0) for key in ("after", "limit"))
+    if not (isinstance(after, int) and isinstance(limit, int)):
+        return {"error": "after and limit are whole numbers"}
+    return {"calls": [call._asdict() for call in switch.live_calls(provider, after, limit, record_id)]}

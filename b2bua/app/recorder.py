@@ -1,13 +1,13 @@
 """The recorder process: follows the journal, folds its events into records, stores them, removes what is stored.
 
-Order is all: records, then position and open attempts, then the journal's old segments. Killed between any two, it does
-the last step again at the next start, and nothing changes by that.
+Order is all: records, then what webhooks are to be told, then position and open attempts, then the journal's old
+segments. Killed between any two, it does the last step again at the next start, and nothing changes by that.
 """
 
 import asyncio
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Self
 
@@ -17,18 +17,24 @@ from b2bua.app.config import ConfigError, Settings
 from b2bua.app.logs import configure
 from b2bua.app.notify import notify
 from cdr.journal import EntryError, Position, decode_event, format_position
-from cdr.record import Record
+from cdr.outbox import Notice, ends_of, notices_of
+from cdr.record import Answered, Record
 from cdr.recorder import DEFAULT_LONGEST_OPEN_MS, Assembler
 from cdr.retention import SHORTEST_DAYS, check_days
 from cdr.seal import Seal
+from cdr.store.outbox import Outbox
 from cdr.store.segments import Batch, JournalError, Reader
 from cdr.store.sqlite import RecordStore, StoreError
 from cdr.store.state import RecorderState, Status
+from routing.errors import StoreError as BindingStoreError
+from routing.store.webhooks import Subscribers
+from routing.webhooks import Subscription
 
 POLL_SECONDS = 0.2
 HEARTBEAT_MS = 5_000  # the status is written so often even when nothing happens
 TEND_MS = 60_000  # between looks for attempts whose end was lost
 RETENTION_MS = 3_600_000  # between looks for months past retention
+OUTBOX_MS = 10_000  # between removals of what webhooks have been told
 FIRST_RETRY_SECONDS = 0.2
 LONGEST_RETRY_SECONDS = 10.0
 
@@ -52,6 +58,8 @@ class Recorder:
         state: RecorderState,
         stop: asyncio.Event,
         *,
+        outbox: Outbox,
+        subscribers: Callable[[], Sequence[Subscription]],
         retention_days: int = SHORTEST_DAYS,
         now_ms: Callable[[], int] = _now_ms,
     ) -> None:
@@ -60,13 +68,17 @@ class Recorder:
         self._store = store
         self._state = state
         self._stop = stop
+        self._outbox = outbox
+        self._subscribers = subscribers
+        self._wanted: dict[str, list[Subscription]] = {}
+        self._webhooks: frozenset[str] | None = None  # None: nobody knows yet
         self._retention_days = check_days(retention_days)
         self._now_ms = now_ms
         self._assembler = Assembler()
         self._position = Position()
         self._stored = self._damaged = self._torn = 0
         self._error = ""
-        self._tended_ms = self._beaten_ms = self._dropped_ms = 0
+        self._tended_ms = self._beaten_ms = self._dropped_ms = self._outbox_ms = 0
 
     @classmethod
     async def open(
@@ -78,10 +90,12 @@ class Recorder:
         *,
         retention_days: int = SHORTEST_DAYS,
         longest_open_ms: int = DEFAULT_LONGEST_OPEN_MS,
+        subscribers: Callable[[], Sequence[Subscription]] = tuple,
         now_ms: Callable[[], int] = _now_ms,
     ) -> Self:
         """Lock both directories and read where the last run ended.
 
+        `subscribers` says which webhooks there are, whenever it is asked; BindingStoreError: not just now.
         Raises JournalError when another recorder is at work on either, StoreError for a state or keyring that does not
         fit, RetentionError for a period that is too short.
         """
@@ -93,7 +107,14 @@ class Recorder:
             reader.close()
             raise
         recorder = cls(
-            reader, RecordStore(records_directory), state, stop, retention_days=retention_days, now_ms=now_ms
+            reader,
+            RecordStore(records_directory),
+            state,
+            stop,
+            outbox=Outbox(records_directory, durable=True),
+            subscribers=subscribers,
+            retention_days=retention_days,
+            now_ms=now_ms,
         )
         try:
             remembered = await state.load()
@@ -141,7 +162,7 @@ class Recorder:
         if now_ms - self._tended_ms >= TEND_MS and not self._error:
             self._tended_ms = now_ms
             records = self._assembler.expire(now_ms)
-            if records and not await self._save(records, self._position):
+            if records and not await self._save(records, ends_of(records), self._position):
                 return False
         if now_ms - self._dropped_ms >= RETENTION_MS:
             self._dropped_ms = now_ms
@@ -152,6 +173,10 @@ class Recorder:
             else:
                 if dropped:
                     log.info("records_expired", months=dropped)
+        # Without an error all that was told is behind our position, so that nothing of it comes again.
+        if now_ms - self._outbox_ms >= OUTBOX_MS and not self._error:
+            self._outbox_ms = now_ms
+            await self._tidy_outbox(now_ms)
         if now_ms - self._beaten_ms >= HEARTBEAT_MS:
             self._publish()
         return True
@@ -163,6 +188,7 @@ class Recorder:
     async def close(self) -> None:
         """Close all files and let another recorder in."""
         try:
+            await self._outbox.close()
             await self._store.close()
             await self._state.close()
         finally:
@@ -170,7 +196,9 @@ class Recorder:
 
     async def _take(self, batch: Batch) -> bool:
         records: list[Record] = []
+        notices: list[Notice] = []
         damaged = batch.damaged
+        self._ask_subscribers()
         for payload in batch.payloads:
             try:
                 entry = decode_event(payload)
@@ -178,7 +206,12 @@ class Recorder:
                 damaged += 1
                 self._reader.keep(batch.segment)
                 continue
-            records += self._assembler.feed(entry)
+            before = self._assembler.repeated
+            completed = self._assembler.feed(entry)
+            records += completed
+            if self._wanted and self._assembler.repeated == before:
+                attempt = self._assembler.attempt(entry.record_id) if isinstance(entry, Answered) else None
+                notices += notices_of(entry, attempt, completed)
         if damaged:
             self._damaged += damaged
             log.error("journal_damaged", segment=batch.segment, lines=damaged)
@@ -187,15 +220,23 @@ class Recorder:
             log.warning("journal_torn", segment=batch.segment)
         if batch.restarted:
             log.warning("journal_replaced", was=format_position(self._position))
-        return await self._save(records, batch.position)
+        return await self._save(records, notices, batch.position)
 
-    async def _save(self, records: list[Record], position: Position) -> bool:
-        """Records first, position after: tried until it is done, or False when `stop` comes first."""
+    async def _save(self, records: list[Record], notices: list[Notice], position: Position) -> bool:
+        """Records first, position last: tried until it is done, or False when `stop` comes first."""
         changes = self._assembler.changes()
+        told = [
+            (each.id, notice)
+            for notice in notices
+            for each in self._wanted.get(notice.provider, ())
+            if notice.event in each.events
+        ]
         delay = FIRST_RETRY_SECONDS
         while True:
             try:
                 self._stored += await self._store.add(records)
+                if told:
+                    await self._outbox.add(told, self._now_ms())
                 await self._state.save(position, changes)
                 break
             except (StoreError, JournalError) as error:
@@ -207,6 +248,28 @@ class Recorder:
         self._error = ""
         self._publish()
         return True
+
+    def _ask_subscribers(self) -> None:
+        """Who is to be told from now on. Records do not wait for it: in doubt it is who it was."""
+        try:
+            found = self._subscribers()
+        except BindingStoreError as error:
+            log.error("webhooks_unknown", error=str(error))
+            return
+        self._webhooks = frozenset(each.id for each in found)
+        self._wanted = {}
+        for each in found:
+            if each.events:
+                self._wanted.setdefault(each.provider, []).append(each)
+
+    async def _tidy_outbox(self, now_ms: int) -> None:
+        self._ask_subscribers()
+        if self._webhooks is None:
+            return
+        try:
+            await self._outbox.tend(now_ms, self._webhooks)
+        except StoreError as error:
+            log.error("outbox_not_tidied", error=str(error))
 
     def _fail(self, error: str) -> None:
         if error != self._error:
@@ -240,6 +303,7 @@ async def run(
     retention_days: int = SHORTEST_DAYS,
     longest_open_ms: int = DEFAULT_LONGEST_OPEN_MS,
     poll_seconds: float = POLL_SECONDS,
+    subscribers: Callable[[], Sequence[Subscription]] = tuple,
     now_ms: Callable[[], int] = _now_ms,
     started: Callable[["Recorder"], object] = lambda recorder: None,
 ) -> None:
@@ -254,6 +318,7 @@ async def run(
         stop,
         retention_days=retention_days,
         longest_open_ms=longest_open_ms,
+        subscribers=subscribers,
         now_ms=now_ms,
     )
     try:
@@ -291,14 +356,19 @@ async def _main(settings: Settings, read: Callable[[], Settings]) -> None:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGHUP,))
         notify("READY=1")
 
-    await run(
-        settings.journal.directory,
-        settings.records.directory,
-        settings.seal(),
-        stop=stop,
-        retention_days=settings.records.retention_days,
-        started=listen,
-    )
+    subscribers = Subscribers(settings.routing.store)
+    try:
+        await run(
+            settings.journal.directory,
+            settings.records.directory,
+            settings.seal(),
+            stop=stop,
+            retention_days=settings.records.retention_days,
+            subscribers=subscribers.read,
+            started=listen,
+        )
+    finally:
+        subscribers.close()
 
 
 def _reload(recorder: Recorder, read: Callable[[], Settings]) -> None:

@@ -5,7 +5,8 @@ Values only; who reads the file and tells the switch is in reloader.py.
 
 from typing import NamedTuple
 
-from b2bua.app.config_models import Section, Settings
+from b2bua.app.config_models import Settings
+from b2bua.app.config_section import Section
 
 __all__ = ["LIVE", "RECORDER", "Changes", "compare", "merge"]
 
@@ -21,6 +22,11 @@ LIVE = frozenset(
         "limits.connections", "limits.source_connections", "limits.connection_idle_seconds", "limits.message_seconds",
         "limits.overload_delay_ms", "limits.digest_failures", "limits.digest_window_seconds",
         "limits.digest_ignore_seconds", "keys.passwords",
+        "verification.url", "verification.scope", "verification.on_failure", "verification.timeout_ms",
+        "verification.deadline_ms", "verification.retry_percent", "verification.connections",
+        "verification.breaker_failures", "verification.breaker_seconds", "verification.ca",
+        "prompts.server", "prompts.transport", "prompts.url", "prompts.answer_seconds", "prompts.longest_seconds",
+        "prompts.repeat", "prompts.calls", "prompts.files",
         "routing.park_seconds", "routing.decision_seconds", "routing.inactive_block_ends_calls",
         "log.level", "log.format",
     )

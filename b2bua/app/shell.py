@@ -8,6 +8,7 @@ from collections.abc import Callable, Container, Mapping, Sequence
 from time import monotonic, time_ns
 
 from b2bua.app.config import Settings
+from b2bua.app.config_hooks import prompt_settings
 from b2bua.app.listeners import MAIN, Doors
 from b2bua.app.resolver import Resolver
 from b2bua.app.streams import StreamLimits, Streams
@@ -375,6 +376,7 @@ def switch_settings(settings: Settings) -> SwitchSettings:
         digest_failures=limits.digest_failures,
         digest_window_seconds=limits.digest_window_seconds,
         digest_ignore_seconds=limits.digest_ignore_seconds,
+        prompts=prompt_settings(settings.prompts),
     )
 
 

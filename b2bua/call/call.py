@@ -20,6 +20,7 @@ from b2bua.call.events import (
     Trying,
 )
 from b2bua.call.leg import Leg, Signalling
+from b2bua.call.prompt import Prompt
 from b2bua.call.refusals import FAILOVER, Local, Outcome, cause_of, outcome_of, relayed_status, verdict_of
 from b2bua.call.trunk_state import TargetState
 from b2bua.sip.sdp import describe
@@ -36,12 +37,14 @@ NO_ANSWER = 19
 
 
 class CallState(IntEnum):
-    """DECIDING until routing has spoken, SETUP until the answer, UP until the end."""
+    """DECIDING until routing has spoken, SETUP until the answer, UP until the end. In PROMPT a refused caller listens to
+    an announcement."""
 
     DECIDING = 0
     SETUP = 1
     UP = 2
     OVER = 3
+    PROMPT = 4
 
 
 class _Alarm(IntEnum):
@@ -52,6 +55,7 @@ class _Alarm(IntEnum):
     RINGING = 2
     LONGEST = 3
     DECISION = 4
+    PROMPT = 5
 
 
 class CallLimits(Protocol):
@@ -86,6 +90,7 @@ class Exchange(Protocol):
     def dial(self, call: "Call", state: TargetState) -> CalleeLeg: ...
     def park(self, state: TargetState, seconds: float) -> None: ...
     def silent(self, state: TargetState) -> None: ...
+    def announce(self, call: "Call", reason: str) -> Prompt | None: ...
     def rang(self, call: "Call", trunk: str, seconds: float) -> None: ...
     def answered(self, call: "Call", trunk: str, seconds: float) -> None: ...
     def over(self, call: "Call", outcome: str, reason: str) -> None: ...
@@ -121,9 +126,11 @@ class Call(Timer):
         "longest_seconds",
         "max_forwards",
         "offer",
+        "prompt",
         "record_id",
         "route",
         "state",
+        "verification",
         "x",
     )
 
@@ -145,6 +152,8 @@ class Call(Timer):
         self._egress_call_id = ""
         self.counted = ""  # the egress trunk on whose limit this call stands
         self.route: Route | None = None
+        self.prompt: Prompt | None = None
+        self.verification = ""  # what came of the verification hook (R20), for the record
         self.offer = b""
         self.max_forwards = 70
         self.longest_seconds = 0.0
@@ -183,19 +192,28 @@ class Call(Timer):
         self._try_next()
 
     def refuse(self, refusal: Refusal) -> None:
-        """Routing said no."""
+        """Routing said no, and an announcement may tell the caller so first."""
         self.caller_number, self.x = refusal.caller, refusal.dialled
         self._write_attempted(refusal)
-        self._refuse(refusal.reason)
+        self.prompt = self.exchange.announce(self, refusal.reason)
+        if self.prompt is None:
+            self.dismiss(refusal.reason)
+        else:
+            self.state = CallState.PROMPT
+            self.callee = self.prompt.leg
+            self.listen(self.prompt.answer_seconds)
 
     def reject(self, reason: Local) -> None:
         """The switch says no before routing was asked, or instead of it."""
         self._write_attempted(None)
-        self._refuse(reason)
+        self.dismiss(reason)
 
     def release(self, reason: Local) -> None:
         """The switch ends the call whatever its state (operator, shutdown, tripwire, a limit)."""
         if self.state is CallState.OVER:
+            return
+        if self.prompt is not None:
+            self.prompt.stop()  # it was refused before, and that stands
             return
         if self.state is CallState.DECIDING:
             self.reject(reason)
@@ -206,13 +224,35 @@ class Call(Timer):
         outcome = Outcome.ANSWERED if self.state is CallState.UP else Outcome.FAILED
         self._finish(verdict.status, verdict.q850, outcome, "switch", reason, verdict.text, verdict.retry_after)
 
+    # what the announcement asks for
+
+    def listen(self, seconds: float) -> None:
+        """So long the caller may wait for the announcement, or listen to it."""
+        self._set_alarm(_Alarm.PROMPT, seconds)
+
+    def dismiss(self, reason: str, status: int = 0) -> None:
+        """The end of a refused call, with an announcement before it or without. ``status`` is what the caller has been
+        answered already."""
+        verdict = verdict_of(reason)
+        self._finish(
+            status or verdict.status,
+            verdict.q850,
+            Outcome.REFUSED,
+            "switch",
+            reason,
+            verdict.text,
+            verdict.retry_after,
+        )
+
     # what the legs report
 
     def heard(self, leg: Leg, event: LegEvent) -> None:
         """A leg has news."""
         if self.state is CallState.OVER:
             return
-        if leg is self.caller:
+        if self.prompt is not None:
+            self.prompt.heard(leg, event)
+        elif leg is self.caller:
             self._from_caller(event)
         elif leg is self.callee:
             self._from_callee(event)
@@ -221,7 +261,9 @@ class Call(Timer):
         """The limit of the present stage is reached."""
         if self.state is CallState.OVER:
             return
-        if self._alarm is _Alarm.DECISION:
+        if self.prompt is not None:
+            self.prompt.expired()
+        elif self._alarm is _Alarm.DECISION:
             self.reject(Local.UNDECIDED)
         elif self._alarm is _Alarm.NO_REPLY:
             if self._target is not None:
@@ -463,10 +505,6 @@ class Call(Timer):
             )
         )
 
-    def _refuse(self, reason: str) -> None:
-        verdict = verdict_of(reason)
-        self._finish(verdict.status, verdict.q850, Outcome.REFUSED, "switch", reason, verdict.text, verdict.retry_after)
-
     def _finish(
         self,
         status: int,
@@ -497,7 +535,7 @@ class Call(Timer):
                 outcome=outcome,
                 ended_by=ended_by,
                 reason=reason,
-                verification="",
+                verification=self.verification,
                 media=self._media,
                 total_ms=round((now.monotonic - self._arrived.monotonic) * 1000),
                 talk_ms=round((now.monotonic - self._answered_at) * 1000) if was_up else 0,

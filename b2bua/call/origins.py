@@ -10,7 +10,7 @@ from b2bua.call.trunk_state import TrunkStates
 from b2bua.sip.endpoint import Endpoint
 from b2bua.sip.transaction import Flow
 from routing.targets import Choice
-from routing.trunks import Trunk
+from routing.trunks import Sources, Trunk
 
 __all__ = ["Origins"]
 
@@ -19,11 +19,12 @@ class Origins:
     """Present and former trunks. Times are monotonic seconds.
 
     ``trunks`` are the present ones by name, each the same object for as long as nothing about it changes: that is how
-    a former trunk is told. ``calls_over(names)`` returns the handles of the calls with a leg at one of these trunks;
+    a former trunk is told. The media server of announcements is none of them, but what it says is heard.
+    ``calls_over(names)`` returns the handles of the calls with a leg at one of these trunks;
     ``forgotten(name)`` is called when nothing of a trunk is left.
     """
 
-    __slots__ = ("_calls_over", "_endpoint", "_forgotten", "_former", "_states", "trunks")
+    __slots__ = ("_calls_over", "_endpoint", "_forgotten", "_former", "_media", "_media_source", "_states", "trunks")
 
     def __init__(
         self,
@@ -39,6 +40,8 @@ class Origins:
         self._calls_over = calls_over
         self._forgotten = forgotten
         self._former: list[FormerTrunks] = []
+        self._media: Trunk | None = None
+        self._media_source: Sources | None = None
 
     def __len__(self) -> int:
         """How many changes of the settings, or of DNS, still have calls from before."""
@@ -58,6 +61,8 @@ class Origins:
         if trunk is None and self._former:
             for former in self._former:
                 trunk = former.sources.trunk_of(host, port) or trunk
+        if trunk is None and self._media_source is not None:
+            trunk = self._media_source.trunk_of(host, port)
         return trunk
 
     def present(self, trunk: Trunk) -> bool:
@@ -69,6 +74,8 @@ class Origins:
         certificate: still his, or who would be taken for it now, else him as he was while his calls go on."""
         if not owner:
             return None
+        if self._media is not None and owner == self._media.name:
+            return self._media
         at = self._states.sources.trunk_of(*address)
         for name in (owner, self.trunk_for(*address, names)):
             trunk = self.trunks.get(name)
@@ -92,7 +99,9 @@ class Origins:
 
     def knows(self, host: str) -> bool:
         """Whether any trunk sends from this host, whatever the port."""
-        return self._states.sources.knows(host) or any(former.sources.knows(host) for former in self._former)
+        if self._states.sources.knows(host) or any(former.sources.knows(host) for former in self._former):
+            return True
+        return self._media_source is not None and self._media_source.knows(host)
 
     def expects(self, host: str, port: int) -> tuple[str, frozenset[str]]:
         """(trunk, names) of a peer that we connect to: one of the names has to stand in its certificate."""
@@ -116,6 +125,13 @@ class Origins:
         if gone:
             self._retire(gone, resolved, now)
         return kept
+
+    def serve_media(self, media: Trunk | None, now: float) -> None:
+        """Another media server, or none; the one before is heard as long as announcements of it are played."""
+        before, self._media = self._media, media
+        self._media_source = None if media is None else Sources((media,))
+        if before is not None and before != media:
+            self._retire([before], {}, now)
 
     def resolved(self, table: Mapping[str, Sequence[Choice]], now: float) -> None:
         """What DNS says now of some trunks. A live call may be with an address that is no longer given."""

@@ -63,6 +63,7 @@ class Local(StrEnum):
     SHUTDOWN = "shutdown"
     PEER_LOST = "peer_lost"
     BLOCK_ENDED = "block_ended"
+    BLOCKED = "blocked"
     REFRESH_FAILED = "refresh_failed"
     SESSION_EXPIRED = "session_expired"
 
@@ -92,6 +93,26 @@ REFUSALS: Final[dict[str, Verdict]] = {
     # 500, not 503: another node of ours has no other routes (RFC 3261 §21.5.4 would make the peer give this node up)
     Reason.NO_ROUTE: Verdict(500, 34, "no route"),
     Reason.STORE_UNAVAILABLE: Verdict(503, 41, "binding store unavailable", 10),
+    Reason.VERIFICATION_REFUSED: Verdict(403, 21, "not verified"),
+    Reason.VERIFICATION_FAILED: Verdict(503, 41, "verification not possible", 10),
+    # routing: policy. 403 for caps too: a carrier tries another way on 480 or 503, and every try would count again
+    Reason.CALLER_BARRED: Verdict(403, 21, "caller range not allowed"),
+    Reason.CALLER_BLOCKED: Verdict(403, 21, "caller blocked"),
+    Reason.CALLEE_BLOCKED: Verdict(403, 21, "callee blocked"),
+    Reason.NUMBER_BLOCKED: Verdict(403, 21, "number blocked"),
+    Reason.BLOCK_BLOCKED: Verdict(403, 21, "number block blocked"),
+    Reason.BINDING_BLOCKED: Verdict(403, 21, "binding blocked"),
+    Reason.USER_BLOCKED: Verdict(403, 21, "business user blocked"),
+    Reason.PROVIDER_BLOCKED: Verdict(403, 21, "provider blocked"),
+    Reason.MESSAGES_BARRED: Verdict(403, 21, "messages not allowed"),
+    Reason.OUTSIDE_HOURS: Verdict(403, 21, "not at this time"),
+    Reason.CALLS_USED_UP: Verdict(403, 21, "calls of the binding used up"),
+    Reason.CALLER_CAP: Verdict(403, 21, "caller over its cap"),
+    Reason.BINDING_CAP: Verdict(403, 21, "binding over its cap"),
+    Reason.NUMBER_CAP: Verdict(403, 21, "number over its cap"),
+    Reason.SCENARIO_CAP: Verdict(403, 21, "scenario over its cap"),
+    Reason.USER_CAP: Verdict(403, 21, "business user over its cap"),
+    Reason.FAN_OUT: Verdict(403, 21, "too many numbers dialled"),
     # the switch's state and limits
     Local.DRAINING: Verdict(503, 41, "draining", 30),
     # short, since who obeys it sends nothing at all meanwhile
@@ -121,6 +142,7 @@ REFUSALS: Final[dict[str, Verdict]] = {
     Local.SHUTDOWN: Verdict(503, 41, "shutting down", 30),
     Local.PEER_LOST: Verdict(500, 102, "peer does not answer"),
     Local.BLOCK_ENDED: Verdict(403, 21, "number block withdrawn"),
+    Local.BLOCKED: Verdict(403, 21, "blocked"),
     Local.REFRESH_FAILED: Verdict(500, 102, "session refresh failed"),
     Local.SESSION_EXPIRED: Verdict(500, 102, "session expired"),
 }

@@ -1,12 +1,32 @@
 """What the switch is told about itself: names, times and limits, as one frozen object."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from b2bua.sip.parser import Limits
 from b2bua.sip.session_expires import Preference, Terms
 from b2bua.sip.timers import TimerValues
+from routing.targets import Target
 
-__all__ = ["SwitchSettings"]
+__all__ = ["PromptSettings", "SwitchSettings"]
+
+
+@dataclass(frozen=True, slots=True)
+class PromptSettings:
+    """Announcements to refused callers. ``target`` is the media server (RFC 4240), ``files`` the prompt of each refusal
+    reason, each a rest of ``url``; a reason without one has no prompt. ``repeat``: how often it is played.
+
+    Within ``answer_seconds`` the media server has to take the call, and nobody listens longer than ``longest_seconds``.
+    ``most`` are played at one time.
+    """
+
+    target: Target
+    url: str
+    files: Mapping[str, str]
+    answer_seconds: float = 2.0
+    longest_seconds: float = 20.0
+    repeat: int = 1
+    most: int = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +55,7 @@ class SwitchSettings:
     digest_failures: int = 10
     digest_window_seconds: float = 60.0
     digest_ignore_seconds: float = 300.0
+    prompts: PromptSettings | None = None
 
     @property
     def session_terms(self) -> Terms | None:

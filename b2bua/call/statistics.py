@@ -37,6 +37,7 @@ class Statistics:
         "challenges_answered",
         "drops",
         "outcomes",
+        "prompts",
         "refreshes_received",
         "refreshes_sent",
         "refusals",
@@ -53,6 +54,7 @@ class Statistics:
         self.setup: dict[str, Histogram] = {}  # by egress trunk
         self.answer: dict[str, Histogram] = {}  # likewise
         self.tripwire = 0
+        self.prompts: Counter[str] = Counter()  # announcements to refused callers, by what became of them
         self.challenges = 0  # requests that were asked who sends them
         self.challenges_answered: Counter[str] = Counter()  # challenges to requests of ours, by trunk
         self.authentication_failures: Counter[tuple[str, str]] = Counter()  # by trunk, '' where none is known; reason

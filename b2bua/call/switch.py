@@ -14,9 +14,10 @@ from b2bua.call.exit import Exit
 from b2bua.call.extensions import unsupported
 from b2bua.call.leg import ACCEPT, Leg, Now, Signalling
 from b2bua.call.listeners import Listeners
-from b2bua.call.live import LiveCall, live_call
+from b2bua.call.live import LiveCall, live_calls, provider_of
 from b2bua.call.origins import Origins
 from b2bua.call.probing import Probe, Prober
+from b2bua.call.prompt import MEDIA_SERVER, Prompt, Prompts, media_trunk
 from b2bua.call.refusals import Local
 from b2bua.call.session_timer import SessionTimers
 from b2bua.call.settings import SwitchSettings
@@ -84,6 +85,8 @@ class Switch:
         self.states = TrunkStates(trunks, self._pick)
         self._trunk_load = TrunkLoad(trunks)
         self.origins = Origins(trunks, self.states, self.endpoint, self._calls_over, self._trunk_load.forget)
+        self._prompts = Prompts(self.signalling, self.listeners, self.statistics, settings.prompts)
+        self.origins.serve_media(media_trunk(settings.prompts), 0.0)
         self._entrance = Entrance(self, settings, self.signalling, self.origins, self._trunk_load, self._accounts)
         self._exit = Exit(self.signalling, self.listeners, self.states, self._trunk_load, self._accounts)
         self.load = self._entrance.load
@@ -183,18 +186,25 @@ class Switch:
 
     # routing's part
 
-    def decided(self, query: Query, decision: Route | Refusal, now: Now) -> None:
-        """The answer to a query; ignored when the caller has given up meanwhile."""
+    def decided(self, query: Query, decision: Route | Refusal, now: Now, verification: str = "") -> None:
+        """The answer to a query; ignored when the caller has given up meanwhile. ``verification``: what the hook has
+        said to it, '' where none was asked."""
         self.signalling.now = now
         call = self._calls.get(query.call)
         if call is None or call.state is not CallState.DECIDING or call.caller is None:
             return
+        call.verification = verification
         if isinstance(decision, Refusal):
             call.refuse(decision)
         else:
             call.caller.forbidden = bare_digits(decision.callee).encode()
             call.connect(decision, self.states.route(decision.trunks, now.monotonic))
         self._settle(None)
+
+    def record_of(self, query: Query) -> str:
+        """The record id of the attempt that a query is for, '' when the caller has given up meanwhile."""
+        call = self._calls.get(query.call)
+        return call.record_id if call is not None and call.state is CallState.DECIDING else ""
 
     def wake(self, now: Now) -> None:
         """A deadline has come."""
@@ -211,6 +221,9 @@ class Switch:
         """
         kept = self.origins.replace(trunks, now.monotonic)
         self.signalling.now = now
+        if settings.prompts != self._prompts.settings:
+            self.origins.serve_media(media_trunk(settings.prompts), now.monotonic)
+            self._prompts.settings = settings.prompts
         self.authentication.renew(kept)
         self._accounts.renew(kept)
         self.authentication.limits = settings
@@ -253,7 +266,7 @@ class Switch:
         self.signalling.now = now
         for event in events:
             call = self._calls.get(event.sequence) if isinstance(event, record.Attempted) else None
-            if call is None or call.state is not CallState.SETUP:
+            if call is None or call.state not in (CallState.SETUP, CallState.PROMPT):
                 continue
             for transaction in self.endpoint.clients.values():
                 if transaction.owner is call.callee and transaction.wire is not None:
@@ -262,11 +275,11 @@ class Switch:
             call.release(Local.JOURNAL_FAILED)
         self._settle(None)
 
-    def hang_up(self, record_id: str, now: Now) -> bool:
-        """End one call for the operator; False when there is none of that id."""
+    def hang_up(self, record_id: str, now: Now, provider: str = "") -> bool:
+        """End one call for the operator, or for its ``provider``; False when there is none of that id, or of his."""
         self.signalling.now = now
         call = next((call for call in self._calls.values() if call.record_id == record_id), None)
-        if call is None:
+        if call is None or (provider and provider_of(call) != provider):
             return False
         call.release(Local.HUNG_UP)
         self._settle(None)
@@ -320,9 +333,9 @@ class Switch:
 
     # what the shell shows
 
-    def live_calls(self) -> list[LiveCall]:
-        """All calls, masked."""
-        return [live_call(call) for call in self._calls.values()]
+    def live_calls(self, provider: str = "", after: int = 0, limit: int = 0, record_id: str = "") -> list[LiveCall]:
+        """Calls, masked: all, or as ``live.live_calls`` says."""
+        return live_calls(self._calls.values(), provider, after, limit, record_id)
 
     @property
     def active_calls(self) -> int:
@@ -386,6 +399,10 @@ class Switch:
         """An INVITE to this target had no reply in time, or did not reach it."""
         self.states.silent(state, self.limits.park_seconds, self.signalling.now.monotonic)
 
+    def announce(self, call: Call, reason: str) -> Prompt | None:
+        """Have the announcement of a refusal played, where there is one."""
+        return None if self._prompts.settings is None else self._prompts.play(call, reason)
+
     def rang(self, call: Call, trunk: str, seconds: float) -> None:
         """A call has reached the callee over this trunk."""
         self.statistics.setup_by(trunk).observe(seconds)
@@ -410,7 +427,12 @@ class Switch:
 
     def _calls_over(self, names: set[str]) -> set[int]:
         """The handles of all calls with a leg at one of these trunks."""
-        return {call.handle for call in self._calls.values() if call.ingress.name in names or call.counted in names}
+        announcing = MEDIA_SERVER in names
+        return {
+            call.handle
+            for call in self._calls.values()
+            if call.ingress.name in names or call.counted in names or (announcing and call.prompt is not None)
+        }
 
     # events of the endpoint
 
@@ -453,7 +475,10 @@ class Switch:
 
     def _on_request(self, transaction: ServerTransaction, request: Request, trunk: Trunk) -> None:
         if not request.to_tag:
-            self._entrance.enter(transaction, request, trunk)
+            if trunk.name == MEDIA_SERVER:
+                self.signalling.answer(transaction, 403)  # it calls nobody
+            else:
+                self._entrance.enter(transaction, request, trunk)
             return
         method = request.method
         leg = self.signalling.legs.get(request.to_tag)

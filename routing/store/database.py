@@ -36,6 +36,8 @@ class Database:
         self._path = path
         # One connection holds one transaction: tasks take turns, readers too, so that none sees half of another's.
         self._turn = asyncio.Lock()
+        self._owner: asyncio.Task[Any] | None = None
+        self._depth = 0
 
     @classmethod
     async def open(cls, path: str | os.PathLike[str], seal: Seal, token: Callable[[], str]) -> Self:
@@ -62,20 +64,39 @@ class Database:
         """All rows of a statement. To be called inside ``reading`` or ``transaction``."""
         return list(await self._connection.execute_fetchall(sql, values))
 
+    async def many(self, sql: str, rows: Sequence[Sequence[Value]]) -> None:
+        """Run a statement once for each row of values. To be called inside ``transaction``."""
+        await self._connection.executemany(sql, rows)
+
+    def joined(self) -> bool:
+        """Whether the running task is inside a transaction of this file already."""
+        return self._owner is not None and self._owner is asyncio.current_task()
+
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[None]:
-        """A turn to read."""
+        """A turn to read; inside a transaction of the same task, a part of it."""
         with _telling(self._path):
+            if self.joined():
+                yield
+                return
             async with self._turn:
                 yield
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[None]:
-        """A turn to write: all of it or, on any exception, nothing."""
+        """A turn to write: all of it or, on any exception, nothing.
+
+        Inside another transaction of the same task it is a part of that one, which may go on when the part is undone.
+        """
+        if self.joined():
+            async with self._part():
+                yield
+            return
         with _telling(self._path):
             async with self._turn:
                 try:
                     await self.rows("BEGIN IMMEDIATE")
+                    self._owner = asyncio.current_task()
                     yield
                     await self.rows("COMMIT")
                 except BaseException:
@@ -84,6 +105,24 @@ class Database:
                     with suppress(sqlite3.Error, ValueError):
                         await self.rows("ROLLBACK")
                     raise
+                finally:
+                    self._owner = None
+
+    @asynccontextmanager
+    async def _part(self) -> AsyncIterator[None]:
+        self._depth += 1
+        name = f"part{self._depth}"
+        try:
+            await self.rows(f"SAVEPOINT {name}")
+            yield
+            await self.rows(f"RELEASE {name}")
+        except BaseException:
+            with suppress(sqlite3.Error, ValueError):
+                await self.rows(f"ROLLBACK TO {name}")
+                await self.rows(f"RELEASE {name}")
+            raise
+        finally:
+            self._depth -= 1
 
     async def _prepare(self) -> None:
         # An existing file is only looked at, so that opening it does not wait for its writer.
@@ -93,9 +132,10 @@ class Database:
             await self._write_ahead()
         # A binding that was confirmed must be there after a power cut.
         await self.rows("PRAGMA synchronous = FULL")
-        await self.rows("PRAGMA foreign_keys = ON")
         if (await self._header())[1] < VERSION:
             await self._migrate()
+        # Only now: a migration that builds a table anew drops the old one, to which others refer.
+        await self.rows("PRAGMA foreign_keys = ON")
         check_key(self.seal.hash, await self.rows("SELECT probe FROM keyring"))
 
     async def _write_ahead(self) -> None:

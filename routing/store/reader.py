@@ -6,11 +6,13 @@ Real numbers are in the file only sealed; a lookup goes by the keyed hash of (nu
 import os
 import sqlite3
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final, Protocol
 
 from routing.binding import Binding, Direction, Mode
 from routing.errors import StoreError
+from routing.groups import member_text
 from routing.plan import Block, BlockState, Plan
 from routing.store.schema import KEY_PROBE, VERSION, misfit
 
@@ -18,6 +20,7 @@ __all__ = [
     "BLOCKS",
     "COLUMNS",
     "FIND",
+    "MEMBER",
     "TROUBLE",
     "Reader",
     "Seal",
@@ -40,9 +43,10 @@ TROUBLE = (sqlite3.Error, OSError, ValueError, LookupError)
 
 COLUMNS: Final = (
     "id, mode, x, y, parties, direction, provider, business_user, scenario, order_id, industrial_id,"
-    " starts_ms, expires_ms, ended_ms, ring_seconds, longest_seconds"
+    " starts_ms, expires_ms, ended_ms, ring_seconds, longest_seconds, party_group, most_calls"
 )
 FIND: Final = f"SELECT {COLUMNS} FROM keys JOIN bindings ON number = binding WHERE key = ?"
+MEMBER: Final = "SELECT 1 FROM members WHERE party_group = ? AND member = ?"
 BLOCKS: Final = "SELECT prefix, provider, business_user, state FROM blocks"
 
 _MODES: Final = {mode.value: mode for mode in Mode}
@@ -82,13 +86,28 @@ class Reader:
         self._connects = 0
 
     def find(self, dialled: str, caller: str) -> Binding | None:
-        """Return the last binding that held the key (15 digits, E.164), live or not; None when there never was one."""
+        """Return the last binding that held the key (15 digits, E.164), live or not; None when there never was one.
+
+        A member of a binding's group finds it with himself as its A.
+        """
         try:
             cursor = self._cursor or self._connect()
             row = cursor.execute(FIND, (self._hash(f"{dialled}|{caller}"),)).fetchone()
-            return None if row is None else binding_of(row, self._open)
+            if row is None:
+                return None
+            binding = binding_of(row, self._open)
+            if binding.group and caller != binding.a and caller != binding.b:
+                return self._of_member(cursor, binding, caller)
+            return binding
         except TROUBLE as error:
             raise self._lost(error) from error
+
+    def _of_member(self, cursor: sqlite3.Cursor, binding: Binding, caller: str) -> Binding | None:
+        """A binding as a member of its group sees it. The key alone makes nobody a member (R4)."""
+        member = self._hash(member_text(binding.group, caller))
+        if cursor.execute(MEMBER, (binding.group, member)).fetchone() is None:
+            return None
+        return replace(binding, a=caller)
 
     def plan(self) -> Plan:
         """Return a snapshot of all blocks. Read `changes` first, then this: a later change then shows there."""

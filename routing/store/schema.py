@@ -6,13 +6,20 @@ that is written in random order (the keys) still fits in memory, and ending a bi
 
 from collections.abc import Sequence
 
+from routing.store.schema_access import ACCESS
+from routing.store.schema_bindings import BINDINGS
+from routing.store.schema_policy import POLICY
+from routing.store.schema_registry import REGISTRY
+from routing.store.schema_webhooks import WEBHOOKS
+
 # Written into the file's header (PRAGMA application_id): tells a binding store from any other SQLite file.
 APPLICATION = int.from_bytes(b"x7bs", "big")
 
 # Sealed when the file is created. Another keyring gives another hash, and then no lookup could ever hit.
 KEY_PROBE = "x700 binding store"
 
-# One tuple of statements for each version; never edited once released, only followed by the next.
+# One tuple of statements for each version; never edited once released, only followed by the next. The order inside one
+# matters: each part finds what those before it have made of the file.
 MIGRATIONS: tuple[tuple[str, ...], ...] = (
     (
         f"PRAGMA application_id = {APPLICATION}",
@@ -74,6 +81,7 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         ) STRICT, WITHOUT ROWID
         """,
     ),
+    (*REGISTRY, *BINDINGS, *POLICY, *ACCESS, *WEBHOOKS),
 )
 
 VERSION = len(MIGRATIONS)

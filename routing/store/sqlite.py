@@ -2,14 +2,23 @@
 
 import os
 from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 from typing import Self
 
 from routing.binding import LONGEST_DAYS
 from routing.errors import BindingError, StoreError
+from routing.store.answers import Answers
+from routing.store.audit import Audit
 from routing.store.bindings import Bindings
+from routing.store.blocklist import Blocklist
 from routing.store.blocks import Blocks
+from routing.store.credit import Credit
 from routing.store.database import Database
+from routing.store.keys import Keys
+from routing.store.ledger import Ledger
 from routing.store.reader import Seal
+from routing.store.registry import Registry
+from routing.store.webhooks import Webhooks
 
 __all__ = ["BindingError", "Seal", "Store", "StoreError"]
 
@@ -22,8 +31,16 @@ class Store:
 
     def __init__(self, database: Database, longest_days: int) -> None:
         self._database = database
+        self.answers = Answers(database)
+        self.keys = Keys(database)
+        self.registry = Registry(database)
         self.blocks = Blocks(database)
+        self.blocklist = Blocklist(database)
+        self.credit = Credit(database)
+        self.audit = Audit(database)
+        self.ledger = Ledger(database)
         self.bindings = Bindings(database, longest_days)
+        self.webhooks = Webhooks(database, os.urandom)
 
     @classmethod
     async def open(
@@ -39,6 +56,10 @@ class Store:
         `longest_days` bounds how long a binding may last; `token` makes binding ids.
         """
         return cls(await Database.open(path, seal, token), longest_days)
+
+    def transaction(self) -> AbstractAsyncContextManager[None]:
+        """Several changes of any parts as one: all of them or, on any exception, none."""
+        return self._database.transaction()
 
     async def close(self) -> None:
         """Close the file."""

@@ -269,13 +269,15 @@ async def _node(directory: Path, text: str) -> Node:
     make_directories(settings)
     seal = settings.seal()
     async with await Store.open(settings.routing.store, seal) as store:
-        await store.blocks.add(Block(X[:11], "provider-1", "shop-1", BlockState.ACTIVE))
+        await store.registry.enrol("provider-1", "shop-1", "delivery", now_ms=now_ms(), by="test")
+        await store.blocks.add(Block(X[:11], "provider-1", "shop-1", BlockState.ACTIVE), now_ms(), by="test")
         await store.bindings.bind(
             BindingRequest(
                 x=X, a=CALLER, b=CALLEE, business_user="shop-1", scenario="delivery", order_id="1", real_name="rn-1",
                 consent="c-1", expires_ms=now_ms() + 3_600_000,
             ),
             now_ms(),
+            by="test",
         )  # fmt: skip
     journal = Writer(settings.journal.directory, settings.journal.segment_mib << 20, settings.journal.sync_window_ms)
     log: list[str] = []

@@ -6,8 +6,8 @@ import logging
 import pytest
 import structlog
 
-from b2bua.app.logs import configure, mask_text
-from routing.numbers import mask
+from b2bua.app.logs import configure
+from routing.numbers import mask, mask_text
 
 
 @pytest.mark.parametrize(

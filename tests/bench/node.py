@@ -105,9 +105,10 @@ async def _provide(settings: Settings) -> list[BindingRequest]:
         for number in range(BINDINGS)
     ]
     async with binding_store(settings) as store:
-        await store.blocks.add(Block(BLOCK, "provider-1", USER, BlockState.ACTIVE))
+        await store.registry.enrol("provider-1", USER, "delivery", now_ms=now_ms, by="bench")
+        await store.blocks.add(Block(BLOCK, "provider-1", USER, BlockState.ACTIVE), now_ms, by="bench")
         for request in requests:
-            await store.bindings.bind(request, now_ms)
+            await store.bindings.bind(request, now_ms, by="bench")
     return requests
 
 

@@ -453,6 +453,7 @@ async def test_settings_and_keys_that_do_not_fit_are_refused_and_locks_let_go(no
 def settings_for(directory: Path, seal: Seal) -> SimpleNamespace:
     return SimpleNamespace(
         journal=SimpleNamespace(directory=directory / "journal"),
+        routing=SimpleNamespace(store=directory / "bindings.db"),
         records=SimpleNamespace(directory=directory / "records", retention_days=731),
         seal=lambda: seal,
     )

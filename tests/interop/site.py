@@ -168,8 +168,9 @@ class Site:
 
     async def _provide(self) -> None:
         async with await Store.open(self.data / "bindings.db", self._seal) as store:
-            await store.blocks.add(Block(BLOCK, "provider-1", BUSINESS, BlockState.ACTIVE))
-            await store.bindings.bind(binding(X, CALLEE, CALLER), now_ms())
+            await store.registry.enrol("provider-1", BUSINESS, "delivery", now_ms=now_ms(), by="test")
+            await store.blocks.add(Block(BLOCK, "provider-1", BUSINESS, BlockState.ACTIVE), now_ms(), by="test")
+            await store.bindings.bind(binding(X, CALLEE, CALLER), now_ms(), by="test")
 
     def _phone(self, directory: Path, kind: str, number: str, address: Address, proxy: Address) -> Phone:
         identity = self._identity(address.host)

@@ -6,7 +6,7 @@ import pytest
 from cdr.seal import Seal, new_keyring
 from routing.store.reader import Reader
 from routing.store.sqlite import Store
-from tests.routing.samples import BLOCK
+from tests.routing.samples import provide
 
 
 @pytest.fixture(scope="session")
@@ -23,7 +23,7 @@ def path(tmp_path: Path) -> Path:
 async def store(path: Path, seal: Seal) -> AsyncIterator[Store]:
     """A store with the sample block in it."""
     async with await Store.open(path, seal) as opened:
-        await opened.blocks.add(BLOCK)
+        await provide(opened)
         yield opened
 
 

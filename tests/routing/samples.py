@@ -5,6 +5,7 @@ from typing import Any
 
 from routing.binding import Binding, BindingRequest, Direction, Mode
 from routing.plan import Block, BlockState
+from routing.store.sqlite import Store
 
 NOW = 1_800_000_000_000
 HOUR = 3_600_000
@@ -46,6 +47,12 @@ REQUEST = BindingRequest(
     consent="consent-1",
     expires_ms=NOW + HOUR,
 )
+
+
+async def provide(store: Store, block: Block = BLOCK, now_ms: int = 0) -> None:
+    """Register who holds a block, and the block."""
+    await store.registry.enrol(block.provider, block.business_user, "delivery", now_ms=now_ms, by="test")
+    await store.blocks.add(block, now_ms, by="test")
 
 
 def binding(**changes: Any) -> Binding:

@@ -18,7 +18,7 @@ from routing.plan import Block, BlockState
 from routing.store.reader import Reader
 from routing.store.sqlite import Store
 from routing.trunks import Trunk
-from tests.routing.samples import NOW
+from tests.routing.samples import NOW, provide
 
 PARTIES = ("+8613800138000", "+8613900139000", "+861012345678", "+867551234567")
 TRUNKS = (Trunk("east", ()),)
@@ -65,7 +65,7 @@ class World:
 
     def new_prefix(self) -> str:
         prefix = f"700{next(self.serial):08d}"
-        self.runner.run(self.store.blocks.add(Block(prefix, "provider", "shop", BlockState.ACTIVE)))
+        self.runner.run(provide(self.store, Block(prefix, "provider", "shop", BlockState.ACTIVE)))
         return prefix
 
 

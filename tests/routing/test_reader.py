@@ -11,7 +11,7 @@ from routing.errors import StoreError
 from routing.plan import BlockState
 from routing.store.reader import FIND, Reader
 from routing.store.sqlite import Store
-from tests.routing.samples import BLOCK, NOW, PREFIX, STRANGER, A, X, request
+from tests.routing.samples import BLOCK, NOW, PREFIX, STRANGER, A, X, provide, request
 
 
 async def test_a_lookup_is_two_searches_by_primary_key_and_no_scan(store: Store, path: Path) -> None:
@@ -74,7 +74,7 @@ async def test_the_reader_cannot_write(store: Store, reader: Reader) -> None:
 async def test_a_name_with_url_characters_is_only_a_name(tmp_path: Path, seal: Seal) -> None:
     path = tmp_path / "100% 绑定?mode=rw#1.db"
     async with await Store.open(path, seal) as store:
-        await store.blocks.add(BLOCK)
+        await provide(store)
         reader = Reader(path, seal)
         assert len(reader.plan()) == 1
         reader.close()
@@ -98,7 +98,7 @@ async def test_an_absent_store_is_an_error_until_it_is_there(path: Path, seal: S
             read()
     async with await Store.open(path, seal) as store:
         assert len(reader.plan()) == 0
-        await store.blocks.add(BLOCK)
+        await provide(store)
         bound = await store.bindings.bind(request(), NOW)
         assert reader.find(X, A) == bound
         assert len(reader.plan()) == 1
@@ -118,7 +118,7 @@ async def test_a_store_that_went_away_is_an_error_until_it_is_back(
     path: Path, tmp_path: Path, seal: Seal, reader: Reader
 ) -> None:
     async with await Store.open(path, seal) as store:
-        await store.blocks.add(BLOCK)
+        await provide(store)
         bound = await store.bindings.bind(request(), NOW)
     assert reader.find(X, A) == bound
     before = reader.changes()
@@ -152,10 +152,10 @@ async def test_a_store_put_in_the_place_of_another_is_read_from_then_on(
     other = tmp_path / "other.db"
     for name, state in ((path, BlockState.ACTIVE), (other, BlockState.FROZEN)):
         async with await Store.open(name, seal) as store:
-            await store.blocks.add(BLOCK)
-            await store.blocks.move(PREFIX, BlockState.FROZEN)
+            await provide(store)
+            await store.blocks.move(PREFIX, BlockState.FROZEN, NOW, by="test", reason="misuse")
             if state is BlockState.ACTIVE:
-                await store.blocks.move(PREFIX, state)
+                await store.blocks.move(PREFIX, state, NOW, by="test")
     before = reader.changes()
     assert reader.plan().block_of(X) == BLOCK
     other.rename(path)
@@ -167,7 +167,7 @@ async def test_a_store_put_in_the_place_of_another_is_read_from_then_on(
 
 async def test_a_damaged_file_is_an_error_until_it_is_mended(path: Path, seal: Seal, reader: Reader) -> None:
     async with await Store.open(path, seal) as store:
-        await store.blocks.add(BLOCK)
+        await provide(store)
         bound = await store.bindings.bind(request(), NOW)
     sound = path.read_bytes()
     path.write_bytes(b"\xff" * len(sound))
@@ -193,7 +193,7 @@ async def test_a_damaged_row_is_an_error_and_the_others_are_read(store: Store, p
 
 async def test_a_locked_store_is_an_error_soon_and_read_again_once_it_is_free(path: Path, seal: Seal) -> None:
     async with await Store.open(path, seal) as store:
-        await store.blocks.add(BLOCK)
+        await provide(store)
     other = sqlite3.connect(path, isolation_level=None)
     other.execute("PRAGMA locking_mode = EXCLUSIVE")
     other.execute("BEGIN EXCLUSIVE")

@@ -12,12 +12,11 @@ import pytest
 from cdr.seal import Seal, new_keyring
 from routing.binding import DAY_MS, Direction
 from routing.errors import BindingError, StoreError
-from routing.plan import Block, BlockState
 from routing.store.pages import LONGEST_PAGE
 from routing.store.reader import Reader
 from routing.store.schema import VERSION
 from routing.store.sqlite import Store
-from tests.routing.samples import BINDING, BLOCK, HOUR, NOW, PREFIX, STRANGER, A, B, X, request
+from tests.routing.samples import BINDING, HOUR, NOW, PREFIX, STRANGER, A, B, X, provide, request
 
 ANOTHER = "+8613900139000"
 
@@ -125,7 +124,7 @@ async def test_a_refused_request_leaves_no_trace(store: Store, reader: Reader) -
 
 async def test_the_longest_binding_is_a_setting_of_the_store(path: Path, seal: Seal) -> None:
     async with await Store.open(path, seal, longest_days=1) as store:
-        await store.blocks.add(BLOCK)
+        await provide(store)
         error = await refused(store.bindings.bind(request(expires_ms=NOW + DAY_MS + 1), NOW))
         assert (error.field, error.rule) == ("expires_ms", "R17")
         await store.bindings.bind(request(expires_ms=NOW + DAY_MS), NOW)
@@ -165,67 +164,6 @@ async def test_a_senseless_page_is_refused(store: Store, arguments: dict[str, An
     assert (await refused(store.bindings.list(**arguments))).field == field
 
 
-# --- blocks ---
-
-
-async def test_blocks_are_listed_in_pages_by_prefix(store: Store) -> None:
-    others = [Block(f"7002000000{number}", "provider", "shop", BlockState.ALLOCATED) for number in range(3)]
-    for block in reversed(others):
-        await store.blocks.add(block)
-    assert await store.blocks.list() == (BLOCK, *others)
-    assert await store.blocks.list(limit=2) == (BLOCK, others[0])
-    assert await store.blocks.list(after=others[0].prefix, limit=2) == tuple(others[1:])
-    assert (await refused(store.blocks.list(limit=0))).field == "limit"
-
-
-@pytest.mark.parametrize(
-    ("block", "field", "rule"),
-    [
-        (replace(BLOCK, prefix="70012345"), "prefix", "R3"),
-        (replace(BLOCK, prefix="40012345678"), "prefix", "R3"),
-        (replace(BLOCK, prefix=BLOCK.prefix.replace("1", "１")), "prefix", "R3"),
-        (BLOCK, "prefix", "R5"),
-        (replace(BLOCK, business_user="taxi"), "prefix", "R5"),
-        (replace(BLOCK, prefix="70000000000", provider=""), "provider", "R6"),
-        (replace(BLOCK, prefix="70000000000", business_user=" "), "business_user", "R6"),
-        (replace(BLOCK, prefix="70000000000", business_user="a\nb"), "business_user", "form"),
-    ],
-)
-async def test_a_block_that_breaks_a_rule_is_refused(store: Store, block: Block, field: str, rule: str) -> None:
-    error = await refused(store.blocks.add(block))
-    assert (error.field, error.rule) == (field, rule)
-    assert await store.blocks.list() == (BLOCK,)
-
-
-async def test_the_reader_notices_every_change_of_a_block_and_only_those(store: Store, reader: Reader) -> None:
-    before = reader.changes()
-    await store.bindings.bind(request(), NOW)
-    assert reader.changes() == before
-    frozen = await store.blocks.move(PREFIX, BlockState.FROZEN)
-    assert frozen == replace(BLOCK, state=BlockState.FROZEN)
-    after = reader.changes()
-    assert after != before
-    assert reader.plan().block_of(X) == frozen
-    await store.blocks.add(Block("70020000000", "provider", "taxi", BlockState.ALLOCATED))
-    assert reader.changes() != after
-    assert len(reader.plan()) == 2
-
-
-async def test_a_frozen_block_takes_no_binding_until_it_is_thawed(store: Store) -> None:
-    await store.blocks.move(PREFIX, BlockState.FROZEN)
-    assert (await refused(store.bindings.bind(request(), NOW))).rule == "R18"
-    await store.blocks.move(PREFIX, BlockState.ACTIVE)
-    await store.bindings.bind(request(), NOW)
-
-
-async def test_a_block_moves_only_along_its_life(store: Store) -> None:
-    for state in (BlockState.ALLOCATED, BlockState.RETURNED, BlockState.ACTIVE):
-        error = await refused(store.blocks.move(PREFIX, state))
-        assert (error.field, error.rule) == ("state", "R18")
-    assert (await refused(store.blocks.move("70099999999", BlockState.ACTIVE))).field == "prefix"
-    assert await store.blocks.list() == (BLOCK,)
-
-
 # --- what is on the disk ---
 
 
@@ -246,7 +184,7 @@ async def test_the_file_itself_refuses_numbers_that_are_no_middle_numbers(store:
     for statement in (
         "UPDATE bindings SET x = '13800138000'",
         "UPDATE bindings SET x = '70012345678000x'",
-        "INSERT INTO blocks VALUES ('40012345678', 'provider', 'shop', 'active')",
+        "UPDATE blocks SET prefix = '40012345678'",
         "UPDATE blocks SET state = 'lost'",
     ):
         with pytest.raises(sqlite3.IntegrityError):
@@ -256,16 +194,16 @@ async def test_the_file_itself_refuses_numbers_that_are_no_middle_numbers(store:
 
 async def test_a_store_is_opened_again_with_all_it_held(path: Path, seal: Seal) -> None:
     async with await Store.open(path, seal) as store:
-        await store.blocks.add(BLOCK)
+        await provide(store)
         bound = await store.bindings.bind(request(), NOW)
     async with await Store.open(str(path), seal) as store:
-        assert await store.blocks.list() == (BLOCK,)
+        assert [life.prefix for life in await store.blocks.list()] == [PREFIX]
         assert await store.bindings.list() == (bound,)
 
 
 async def test_bringing_a_store_to_the_schema_it_has_changes_nothing(store: Store, reader: Reader) -> None:
     await store._database._migrate()
-    assert await store.blocks.list() == (BLOCK,)
+    assert [life.prefix for life in await store.blocks.list()] == [PREFIX]
     assert len(reader.plan()) == 1
 
 
@@ -356,7 +294,7 @@ async def test_a_closed_store_says_so(store: Store) -> None:
 
 async def test_a_binding_that_fails_half_way_takes_no_key(path: Path, seal: Seal, reader: Reader) -> None:
     async with await Store.open(path, seal, token=lambda: "same") as store:
-        await store.blocks.add(BLOCK)
+        await provide(store)
         first = await store.bindings.bind(request(), NOW)
         with pytest.raises(StoreError, match="UNIQUE"):
             await store.bindings.bind(request(x=f"{PREFIX}0002"), NOW)
@@ -371,7 +309,7 @@ async def test_a_binding_that_fails_half_way_takes_no_key(path: Path, seal: Seal
 async def test_a_key_fought_over_by_writers_is_won_once(path: Path, seal: Seal, writers: int) -> None:
     async with AsyncExitStack() as stack:
         stores = [await stack.enter_async_context(await Store.open(path, seal)) for _ in range(writers)]
-        await stores[0].blocks.add(BLOCK)
+        await provide(stores[0])
         for round_ in range(3):
             now_ms = NOW + round_ * HOUR
             # Every round fights for the same keys; the holders of the round before have just expired.

@@ -194,9 +194,10 @@ class _Node:
 
     async def _provide(self, seal: Seal) -> None:
         async with await Store.open(self.data / "bindings.db", seal) as store:
-            await store.blocks.add(Block(BLOCK, "provider-1", BUSINESS, BlockState.ACTIVE))
+            await store.registry.enrol("provider-1", BUSINESS, "delivery", now_ms=now_ms(), by="test")
+            await store.blocks.add(Block(BLOCK, "provider-1", BUSINESS, BlockState.ACTIVE), now_ms(), by="test")
             for line in self.lines:
-                await store.bindings.bind(binding(line.x, line.callee, line.caller), now_ms())
+                await store.bindings.bind(binding(line.x, line.callee, line.caller), now_ms(), by="test")
 
     def tables(self) -> dict[str, int]:
         """The tables of the switch that are not empty."""

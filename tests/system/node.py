@@ -218,9 +218,10 @@ class Node:
 
         async def fill() -> None:
             async with await self.store() as store:
-                await store.blocks.add(Block(BLOCK, "provider-1", BUSINESS, BlockState.ACTIVE))
+                await store.registry.enrol("provider-1", BUSINESS, "delivery", now_ms=now_ms(), by="test")
+                await store.blocks.add(Block(BLOCK, "provider-1", BUSINESS, BlockState.ACTIVE), now_ms(), by="test")
                 for line in LINES:
-                    await store.bindings.bind(binding(line.x, line.callee), now_ms())
+                    await store.bindings.bind(binding(line.x, line.callee), now_ms(), by="test")
 
         asyncio.run(fill())
         return self

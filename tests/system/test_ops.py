@@ -341,16 +341,16 @@ def test_what_is_done_in_the_store_works_within_a_second(node: Node, phones: Pho
 
     async def move(state: BlockState) -> None:
         async with await node.store() as store:
-            await store.blocks.move(BLOCK, state)
+            await store.blocks.move(BLOCK, state, now_ms(), by="test", reason="a test")
 
     async def bind() -> None:
         async with await node.store() as store:
-            await store.bindings.bind(binding(UNBOUND, ANSWERED.callee), now_ms())
+            await store.bindings.bind(binding(UNBOUND, ANSWERED.callee), now_ms(), by="test")
 
     async def end() -> None:
         async with await node.store() as store:
             (found,) = await store.bindings.list(x=UNBOUND)
-            await store.bindings.end(found.id, now_ms())
+            await store.bindings.end(found.id, now_ms(), by="test")
 
     assert (carried(ANSWERED.x), carried(UNBOUND)) == (200, 403)
     asyncio.run(bind())

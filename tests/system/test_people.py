@@ -17,16 +17,18 @@ Change = Callable[[Store], object]
 
 async def end_binding(store: Store) -> None:
     (found,) = await store.bindings.list(x=ANSWERED.x)
-    await store.bindings.end(found.id, now_ms())
+    await store.bindings.end(found.id, now_ms(), by="test")
 
 
 async def freeze(store: Store) -> None:
-    await store.blocks.move(BLOCK, BlockState.FROZEN)
+    await store.blocks.move(BLOCK, BlockState.FROZEN, now_ms(), by="test", reason="misuse")
 
 
 async def return_block(store: Store) -> None:
-    await store.blocks.move(BLOCK, BlockState.FROZEN)
-    await store.blocks.move(BLOCK, BlockState.RETURNED)
+    await freeze(store)
+    for found in await store.bindings.list():
+        await store.bindings.end(found.id, now_ms(), by="test")
+    await store.blocks.move(BLOCK, BlockState.RETURNED, now_ms(), by="test", reason="given up")
 
 
 def apply(node: Node, change: Callable[[Store], object]) -> None:

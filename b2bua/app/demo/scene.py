@@ -149,7 +149,8 @@ def _settings(directory: Path, port: int, a: Phone, b: Phone) -> Settings:
 async def _provide(settings: Settings) -> None:
     now_ms = int(time.time() * 1000)
     async with binding_store(settings) as store:
-        await store.blocks.add(Block(BLOCK, OWNER, USER, BlockState.ACTIVE))
+        await store.registry.enrol(OWNER, USER, "delivery", now_ms=now_ms, by="demo")
+        await store.blocks.add(Block(BLOCK, OWNER, USER, BlockState.ACTIVE), now_ms, by="demo")
         request = BindingRequest(
             x=X,
             a=A,
@@ -161,7 +162,7 @@ async def _provide(settings: Settings) -> None:
             consent="consent-1",
             expires_ms=now_ms + 3_600_000,
         )
-        await store.bindings.bind(request, now_ms)
+        await store.bindings.bind(request, now_ms, by="demo")
 
 
 async def _records(settings: Settings) -> list[Row]:

@@ -1,0 +1,59 @@
+"""Who asks, and which roles may ask for what."""
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from fastapi import Depends, Request
+
+from b2bua.api.problem import ProblemError
+from routing.access import Role
+from routing.errors import NotFound
+
+__all__ = ["Allow", "Caller", "Everybody", "Operator", "Owner", "Watcher"]
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """The key that a request came with. `provider` is '' but for the role of that name."""
+
+    key_id: str
+    role: Role
+    provider: str
+
+    @property
+    def by(self) -> str:
+        """Who did it, in audit and ledger."""
+        return f"key:{self.key_id}"
+
+    def own(self, provider: str, field: str = "id", message: str = "no such thing") -> None:
+        """NotFound unless what belongs to this provider is the caller's to know of."""
+        if self.provider and self.provider != provider:
+            raise NotFound(field, "form", message)
+
+    def scope(self, provider: str = "") -> str:
+        """The provider a list is narrowed to: a provider's own whatever was asked for, else the one asked for."""
+        return self.provider or provider
+
+
+class Allow:
+    """A dependency that lets these roles pass and gives the endpoint its caller."""
+
+    def __init__(self, *roles: Role) -> None:
+        self.roles = frozenset(roles)
+
+    async def __call__(self, request: Request) -> Caller:
+        caller = request.state.caller
+        assert isinstance(caller, Caller)
+        if caller.role not in self.roles:
+            raise ProblemError(403, f"the role {caller.role} may not do this", rule="role")
+        return caller
+
+
+Everybody = Annotated[Caller, Depends(Allow(Role.PROVIDER, Role.OPERATOR, Role.AUDITOR))]
+"""Any key; a provider's is narrowed to its own."""
+Owner = Annotated[Caller, Depends(Allow(Role.PROVIDER, Role.OPERATOR))]
+"""Who may change what is a provider's: itself and the operator."""
+Operator = Annotated[Caller, Depends(Allow(Role.OPERATOR))]
+"""The operator alone."""
+Watcher = Annotated[Caller, Depends(Allow(Role.OPERATOR, Role.AUDITOR))]
+"""Who sees everything: the operator and the auditor."""

@@ -1,0 +1,36 @@
+"""What bodies are made of."""
+
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+__all__ = ["Body", "Identifier", "Instant", "Reason", "Shown", "Text", "WithReason"]
+
+# the end of the year 9999: what any calendar can write
+LAST_INSTANT = 253_402_300_799_999
+
+
+class Body(BaseModel):
+    """What is sent to us: unknown fields are refused, and no value is bent into another type."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class Shown(BaseModel):
+    """What we send."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+
+Instant = Annotated[int, Field(ge=0, le=LAST_INSTANT, description="UTC milliseconds; 0 is none.")]
+Text = Annotated[str, Field(max_length=128)]
+Identifier = Annotated[str, Field(min_length=1, max_length=64)]
+Reason = Annotated[str, Field(min_length=1, max_length=128, description="Why; it goes into the audit.")]
+
+
+class WithReason(Body):
+    """A change that says why."""
+
+    model_config = ConfigDict(json_schema_extra={"example": {"reason": "contract ended"}})
+
+    reason: Reason

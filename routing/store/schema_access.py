@@ -1,0 +1,36 @@
+"""Tables of those who may ask the service: API keys, and answers kept for requests that come twice. Data only."""
+
+from typing import Final
+
+ACCESS: Final[tuple[str, ...]] = (
+    # `hash` proves a key that is shown; `signing`, sealed, checks signatures made with one that is not.
+    """
+    CREATE TABLE api_keys (
+        id TEXT PRIMARY KEY CHECK (length(id) BETWEEN 1 AND 64),
+        name TEXT NOT NULL,
+        role TEXT NOT NULL CHECK (role IN ('provider', 'operator', 'auditor')),
+        provider TEXT NOT NULL CHECK ((provider <> '') = (role = 'provider')),
+        hash BLOB NOT NULL CHECK (length(hash) = 32),
+        signing BLOB NOT NULL,
+        replaces TEXT NOT NULL DEFAULT '',
+        created_ms INTEGER NOT NULL,
+        expires_ms INTEGER NOT NULL DEFAULT 0,
+        revoked_ms INTEGER NOT NULL DEFAULT 0,
+        reason TEXT NOT NULL DEFAULT '',
+        used_ms INTEGER NOT NULL DEFAULT 0
+    ) STRICT, WITHOUT ROWID
+    """,
+    # Answers may show what only their reader may see: sealed.
+    """
+    CREATE TABLE answers (
+        api_key TEXT NOT NULL,
+        idempotency_key TEXT NOT NULL,
+        fingerprint BLOB NOT NULL,
+        status INTEGER NOT NULL,
+        answer BLOB NOT NULL,
+        at_ms INTEGER NOT NULL,
+        PRIMARY KEY (api_key, idempotency_key)
+    ) STRICT, WITHOUT ROWID
+    """,
+    "CREATE INDEX answers_by_age ON answers (at_ms)",
+)
