@@ -76,7 +76,8 @@ def notices_of(entry: Entry, attempt: OpenAttempt | None, records: Sequence[Reco
     """What is to be told of an entry of the journal, once the assembler has been fed with it.
 
     `attempt` is the open attempt that the entry belongs to, None when there is none; `records` are what it completed.
-    An attempt of which nobody knows the provider is told to nobody.
+    An attempt of which nobody knows the provider is told to nobody. What the journal says twice may come twice here:
+    the outbox knows it by attempt and phase.
     """
     found: list[Notice] = []
     if isinstance(entry, SealedAttempted):
@@ -126,9 +127,7 @@ def _end_of(record: Record) -> Notice:
     if record.kind == "message":
         event = _MESSAGE_ENDS.get(record.outcome, "message.failed")
     facts = _facts(record, _HEAD) | _facts(record, _END)
-    return Notice(
-        event, record.record_id, _ENDED, record.ended_ms, record.provider, _encode(facts), record.sealed
-    )
+    return Notice(event, record.record_id, _ENDED, record.ended_ms, record.provider, _encode(facts), record.sealed)
 
 
 def _notice(event: str, phase: int, at_ms: int, head: SealedAttempted, facts: Facts) -> Notice:

@@ -32,12 +32,20 @@ class Boot(msgspec.Struct, frozen=True, array_like=True, gc=False, tag="boot"):
     at_ms: Integer
 
 
+class Kept(msgspec.Struct, frozen=True, array_like=True, gc=False, tag="kept"):
+    """Attempts that a process which starts takes up from the one before it: short messages that wait on disk. Its
+    `Boot`, which follows with the same `instance`, does not cut them off. There may be several."""
+
+    instance: str
+    record_ids: tuple[str, ...]
+
+
 class Attempted(msgspec.Struct, frozen=True, gc=False):
     """A call attempt was taken in. Holds real numbers, so it has no tag for the journal and hides them from `repr`.
 
     `calling` says which party of the binding dialled, "a" or "b", or "" when no binding was found; then `caller` is
-    whatever the trunk claimed and `callee` is empty. `x` is the number dialled: a middle number in its 15-digit form,
-    or for a refused attempt what was received, which may be anything, a real subscriber's number too.
+    whatever the trunk claimed and `callee` is empty. `x` is the X of the binding, or without one the number dialled: a
+    middle number in its 15-digit form, or what was received, which may be anything, a real subscriber's number too.
 
     `record_id` is unique for ever; ids that begin alike when made at about the same time keep the store's index quick.
     """
@@ -94,7 +102,7 @@ class SealedAttempted(msgspec.Struct, frozen=True, array_like=True, gc=False, ta
 
 
 class Answered(msgspec.Struct, frozen=True, array_like=True, gc=False, tag="answered"):
-    """The callee answered. `setup_ms` is the time from arrival to answer."""
+    """The callee answered. `setup_ms` is the time from arrival to answer. Of a short message: it was accepted."""
 
     record_id: str
     answered_ms: Integer
@@ -129,10 +137,10 @@ class Ended(msgspec.Struct, frozen=True, array_like=True, gc=False, tag="ended")
     talk_ms: Integer
 
 
-Event = Boot | Attempted | Answered | Ended
+Event = Boot | Kept | Attempted | Answered | Ended
 """What the switch says."""
 
-Entry = Boot | SealedAttempted | Answered | Ended
+Entry = Boot | Kept | SealedAttempted | Answered | Ended
 """What the journal holds."""
 
 

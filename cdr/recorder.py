@@ -5,20 +5,29 @@ from typing import NamedTuple
 
 import msgspec
 
-from cdr.record import Answered, Boot, Ended, Entry, Record, SealedAttempted
+from cdr.record import Answered, Boot, Ended, Entry, Kept, Record, SealedAttempted
 
 # What a writer says a second time after a disk error is at most some seconds old.
 _REMEMBERED = 20_000
 DEFAULT_LONGEST_OPEN_MS = 48 * 3600 * 1000
+# A short message may wait for seven days, and its switch be away for one.
+LONGEST_MESSAGE_OPEN_MS = 8 * 24 * 3600 * 1000
 
 
 class OpenAttempt(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """An attempt that has not ended. `attempted` is None when it was lost; `since_ms` is its first known instant."""
+    """An attempt that has not ended. `attempted` is None when it was lost; `since_ms` is its first known instant.
+    `kept_by` is the switch instance that has taken it up last."""
 
     record_id: str
     since_ms: int
     attempted: SealedAttempted | None = None
     answered: Answered | None = None
+    kept_by: str = ""
+
+    @property
+    def message(self) -> bool:
+        """Whether it is a short message, as far as is known."""
+        return self.attempted is not None and self.attempted.kind == "message"
 
 
 class AttemptError(ValueError):
@@ -53,9 +62,10 @@ def decode_attempt(data: bytes) -> OpenAttempt:
 class Assembler:
     """Turns events into records, one per record id.
 
-    An attempt ends by its `Ended`; by the next `Boot`, as "interrupted", since its process is gone; or, when it stays
-    open longer than any call may last, because its end must have been lost. An end whose beginning was lost still gives
-    a record, marked partial. An event that comes twice changes nothing.
+    An attempt ends by its `Ended`; by the next `Boot`, as "interrupted", since its process is gone and the new one does
+    not name it in a `Kept`; or, when it stays open longer than any call may last, or any message may wait, because its
+    end must have been lost. An end whose beginning was lost still gives a record, marked partial. An event that comes
+    twice changes nothing.
     """
 
     def __init__(
@@ -96,6 +106,10 @@ class Assembler:
             return []
         if isinstance(entry, Ended):
             return self._end(entry)
+        if isinstance(entry, Kept):
+            for attempt in [self._open[each] for each in entry.record_ids if each in self._open]:
+                self._put(msgspec.structs.replace(attempt, kept_by=entry.instance))
+            return []
         return self._boot(entry)
 
     def expire(self, now_ms: int) -> list[Record]:
@@ -104,6 +118,8 @@ class Assembler:
         for attempt in list(self._open.values()):
             if now_ms - attempt.since_ms <= self._longest_open_ms:
                 break
+            if attempt.message and now_ms - attempt.since_ms <= LONGEST_MESSAGE_OPEN_MS:
+                continue
             records.append(self._interrupt(attempt, now_ms, "end_missing"))
         return records
 
@@ -143,12 +159,13 @@ class Assembler:
             self.repeated += 1
             return []
         self._instance = entry.instance
-        return [self._interrupt(attempt, entry.at_ms, "") for attempt in list(self._open.values())]
+        cut = [attempt for attempt in self._open.values() if attempt.kept_by != entry.instance]
+        return [self._interrupt(attempt, entry.at_ms, "") for attempt in cut]
 
     def _interrupt(self, attempt: OpenAttempt, now_ms: int, reason: str) -> Record:
         """Close an attempt whose end nobody saw: no clock ran on, so the durations stay 0."""
         self.interrupted += 1
-        answered = attempt.answered
+        answered = None if attempt.message else attempt.answered
         ended = Ended(
             attempt.record_id,
             now_ms,

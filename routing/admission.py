@@ -18,6 +18,7 @@ __all__ = [
     "admit",
     "check_calls",
     "check_duration",
+    "check_references",
     "fingerprint_text",
     "holder",
     "numbers_asked",
@@ -80,7 +81,7 @@ def admit(
     if y and holder("y", request, blocks(y)) != provider:
         raise BindingError("y", "R6", "lies in a block of another provider than x")
     a, b = parties_of(request, group)
-    _references(request)
+    check_references(request)
     starts_ms = request.starts_ms or now_ms
     _times(request, starts_ms, now_ms, longest_days)
     return Binding(
@@ -117,6 +118,24 @@ def holder(field: str, request: BindingRequest, block: Block | None) -> str:
     if request.provider not in ("", block.provider):
         raise BindingError("provider", "R6", f"block {block.prefix} belongs to another provider")
     return block.provider
+
+
+def check_references(request: BindingRequest) -> None:
+    """Refuse a request without the references it needs (R5, R6, R16, R17), or with text that is no reference."""
+    for field, rule, text in (
+        ("business_user", "R6", request.business_user),
+        ("scenario", "R17", request.scenario),
+        ("order_id", "R5", request.order_id),
+        ("real_name", "R16", request.real_name),
+        ("consent", "R16", request.consent),
+        ("industrial_id", "", request.industrial_id),
+        ("provider", "", request.provider),
+        ("group", "", request.group),
+        ("client_token", "", request.client_token),
+    ):
+        if rule and not text.strip():
+            raise BindingError(field, rule, "must be given")
+        check_reference(field, text)
 
 
 def check_duration(starts_ms: int, expires_ms: int, now_ms: int, longest_days: int) -> None:
@@ -164,21 +183,6 @@ def _middle(field: str, text: str) -> str:
     if number is None:
         raise BindingError(field, "R3", "a middle number is 700 and 12 digits")
     return number
-
-
-def _references(request: BindingRequest) -> None:
-    for field, rule, required, text in (
-        ("business_user", "R6", True, request.business_user),
-        ("scenario", "R17", True, request.scenario),
-        ("order_id", "R5", True, request.order_id),
-        ("real_name", "R16", True, request.real_name),
-        ("consent", "R16", True, request.consent),
-        ("industrial_id", "R20", False, request.industrial_id),
-        ("client_token", "form", False, request.client_token),
-    ):
-        if required and not text.strip():
-            raise BindingError(field, rule, "must be given")
-        check_reference(field, text)
 
 
 def _times(request: BindingRequest, starts_ms: int, now_ms: int, longest_days: int) -> None:

@@ -24,14 +24,15 @@ class Caps:
     distinct_x: int = 0
 
     def over(self, base: "Caps") -> "Caps":
-        """These caps, and those of ``base`` where there is none here."""
-        return Caps(
+        """These caps, and those of ``base`` where there is none here; NO_CAPS itself where there is none at all."""
+        merged = Caps(
             self.per_minute or base.per_minute,
             self.per_hour or base.per_hour,
             self.per_day or base.per_day,
             self.concurrent or base.concurrent,
             self.distinct_x or base.distinct_x,
         )
+        return NO_CAPS if merged == NO_CAPS else merged
 
 
 NO_CAPS: Final = Caps()
@@ -63,8 +64,10 @@ _CAPS_FIELDS: Final = tuple(field.name for field in fields(Caps))
 _SET_FIELDS: Final = tuple(field.name for field in fields(CapSet))
 
 
-def parse_caps(values: Mapping[str, object], field: str = "caps") -> Caps:
+def parse_caps(values: object, field: str = "caps") -> Caps:
     """Read caps from a plain mapping such as a JSON object; BindingError names ``field`` and the key at fault."""
+    if not isinstance(values, Mapping):
+        raise BindingError(field, "form", "must be an object of caps")
     found: dict[str, int] = {}
     for key, value in values.items():
         if key not in _CAPS_FIELDS:
@@ -82,14 +85,14 @@ def format_caps(caps: Caps) -> dict[str, int]:
     return {name: value for name in _CAPS_FIELDS if (value := getattr(caps, name))}
 
 
-def parse_cap_set(values: Mapping[str, object], field: str = "caps") -> CapSet:
+def parse_cap_set(values: object, field: str = "caps") -> CapSet:
     """Read the caps of a scenario from a plain mapping such as a JSON object; BindingError names the key at fault."""
+    if not isinstance(values, Mapping):
+        raise BindingError(field, "form", "must be an object of caps")
     found: dict[str, Caps] = {}
     for key, value in values.items():
         if key not in _SET_FIELDS:
             raise BindingError(f"{field}.{key}", "form", f"there is no such cap; there are {', '.join(_SET_FIELDS)}")
-        if not isinstance(value, Mapping):
-            raise BindingError(f"{field}.{key}", "form", "must be an object of caps")
         found[key] = parse_caps(value, f"{field}.{key}")
     return CapSet(**found)
 

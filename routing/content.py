@@ -87,15 +87,13 @@ _COUNTRY: Final = re.compile(r"\+86|0086|86(?=1|9)")
 
 
 def is_service_sender(sender: str) -> bool:
-    """Whether the sender of a message is a service and no person: a short code, a 106, 95 or 96 number, a name (R15).
+    """Whether the sender of a message is a service and no person: a short code, a 106, 95 or 96 number (R15).
 
     With +86 before it a 106 number of ten digits cannot be told from a telephone in Beijing, and counts as that.
     """
     if parse_subscriber(sender) is not None or parse_middle(sender) is not None:
         return False
     number = sender.partition(";")[0].translate(_SEPARATORS)
-    if number and not number.lstrip("+").isdigit():
-        return any(sign.isalpha() for sign in number)
     digits = _COUNTRY.sub("", number, count=1).lstrip("+")
     return _SERVICE.fullmatch(digits) is not None
 
@@ -136,7 +134,8 @@ _CODE_WORDS: Final = (
 )
 _CODE_PHRASES: Final = re.compile(
     r"(?:verif(?:ication|y)|security|confirm(?:ation)?|auth(?:entication|orization)?|one[- ]?time|log[- ]?in|"
-    r"sign[- ]?in|activation|registration|reset|two[- ]?factor|2fa|sms|temporary)[ -]?(?:code|pass(?:word|code|key)|pin|token)\b"
+    r"sign[- ]?in|activation|registration|reset|two[- ]?factor|2fa|sms|temporary)[ -]?"
+    r"(?:code|pass(?:word|code|key)|pin|token)\b"
     r"|\b(?:otp|passcode)\b|is your code\b|\bcode\b[^.]{0,20}\b(?:expires|to (?:verify|log|sign|confirm|complete))"
 )
 # "… code 123456", "… code is: 1234", but for the codes that people and parcels live with

@@ -6,6 +6,7 @@ counted. Keys come from live bindings alone, since an attempt without one is ref
 tables with invented numbers; all the same they are bounded.
 """
 
+from collections.abc import Callable
 from typing import Final, NamedTuple
 
 from routing.caps import Caps
@@ -13,7 +14,7 @@ from routing.policy import Claim
 from routing.reason import Reason
 from routing.windows import CHINA_MS, DAY_MS
 
-__all__ = ["MOST_ENTRIES", "Alert", "Changes", "Counters", "Stored"]
+__all__ = ["MOST_ENTRIES", "Alert", "Changes", "Counted", "Counters", "Dialled"]
 
 # Entries of all tables together, about 200 bytes each: 200 MB. A node that carries 1,050 calls/s at its busiest sees
 # some 700,000 callers in an hour. What finds the tables full is let through uncounted, and that is counted.
@@ -23,6 +24,8 @@ MOST_ENTRIES: Final = 1_000_000
 MOST_TOTALS: Final = 100_000
 
 SPANS_MS: Final = (60_000, 3_600_000, DAY_MS)
+# Of a pair, what is behind the caller's key.
+_X_DIGITS: Final = 15
 _MINUTE: Final = 0
 _HOUR: Final = 1
 _DAY: Final = 2
@@ -64,12 +67,8 @@ class Changes(NamedTuple):
     totals: list[tuple[str, int]]
 
 
-class Stored:
-    """What was written down of totals. This one knows nothing; the shell has one that reads a file."""
-
-    def total(self, binding: str) -> int:
-        """How many calls a binding has had, as far as it is written down."""
-        return 0
+def _nothing_stored(binding: str) -> int:
+    return 0
 
 
 class _Counts:
@@ -100,7 +99,8 @@ class _Pairs:
 class Counters:
     """All counts of one switch. Times are UTC milliseconds; a clock that steps back counts on in the later window.
 
-    ``uncounted`` attempts found the tables full. ``alerts`` are taken and cleared by whoever tells of them.
+    ``stored(binding)`` is how many calls of a binding were written down. ``uncounted`` attempts found the tables full.
+    ``alerts`` are taken and cleared by whoever tells of them.
     """
 
     __slots__ = (
@@ -113,6 +113,7 @@ class Counters:
         "_totals",
         "_totals_changed",
         "_totals_underway",
+        "_undecided",
         "_up",
         "_waste",
         "alerts",
@@ -120,7 +121,7 @@ class Counters:
         "uncounted",
     )
 
-    def __init__(self, stored: Stored | None = None, most: int = MOST_ENTRIES) -> None:
+    def __init__(self, stored: Callable[[str], int] = _nothing_stored, most: int = MOST_ENTRIES) -> None:
         self.alerts: list[Alert] = []
         self.fan_outs = 0
         self.uncounted = 0
@@ -129,10 +130,11 @@ class Counters:
         self._fan_pairs = _Pairs(0)
         self._up: dict[bytes, int] = {}
         self._held: dict[int, tuple[bytes, ...]] = {}
+        self._undecided: set[int] = set()
         self._totals: dict[str, int] = {}
         self._totals_changed: set[str] = set()
         self._totals_underway: set[str] = set()
-        self._stored = stored or Stored()
+        self._stored = stored
         self._most = most
         self._waste: list[dict[bytes, int] | set[bytes]] = []
 
@@ -175,8 +177,9 @@ class Counters:
         if total is None:
             if len(self._totals) >= MOST_TOTALS:
                 unwritten = self._totals_changed | self._totals_underway
-                self._totals = {known: self._totals[known] for known in unwritten}
-            total = self._totals[binding] = self._stored.total(binding)
+                if 2 * len(unwritten) <= len(self._totals):  # else nothing much would go, at each call anew
+                    self._totals = {known: self._totals[known] for known in unwritten}
+            total = self._totals[binding] = self._stored(binding)
         return total
 
     # counting
@@ -198,6 +201,8 @@ class Counters:
                 held = (*held, key)
         if held:
             self._held[handle] = held
+        if handle:
+            self._undecided.add(handle)
         if claim.most_calls:
             self._totals[claim.binding] = self.total(claim.binding) + 1
             self._totals_changed.add(claim.binding)
@@ -212,8 +217,19 @@ class Counters:
                 self.fan_outs += 1
                 self.alerts.append(Alert(caller, claim.fan_out + 1, business_user, scenario))
 
+    def decided(self, handle: int) -> None:
+        """The record of a counted attempt says now that it was let through."""
+        if self._undecided:
+            self._undecided.discard(handle)
+
+    def undecided(self) -> list[int]:
+        """Attempts that were counted and of which nothing is recorded yet: the verification hook has them."""
+        return list(self._undecided)
+
     def release(self, handle: int) -> None:
         """An attempt is over: it is no longer one of those at the same time."""
+        if self._undecided:
+            self._undecided.discard(handle)
         if not self._held:
             return
         for key in self._held.pop(handle, ()):
@@ -307,8 +323,16 @@ class Counters:
         self._totals_changed = set()
         return Changes(counts, dialled, totals)
 
+    def touch(self) -> None:
+        """Have ``changes`` say everything once more: what was written down is lost."""
+        for counted in self._bounded:
+            counted.changed = set(counted.counts)
+        for pairs in (self._day_pairs, self._fan_pairs):
+            pairs.changed = set(pairs.pairs)
+        self._totals_changed = set(self._totals)
+
     def written(self) -> None:
-        """What ``changes`` returned last is where ``Stored`` finds it."""
+        """What ``changes`` returned last is what ``stored`` knows now."""
         self._totals_underway = set()
 
     def restore(self, counts: list[Counted], dialled: list[Dialled], fan_out_ms: int, now_ms: int) -> None:
@@ -328,5 +352,3 @@ class Counters:
                     caller = pair[:-_X_DIGITS]
                     pairs.numbers[caller] = pairs.numbers.get(caller, 0) + 1
 
-
-_X_DIGITS: Final = 15

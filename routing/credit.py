@@ -1,8 +1,8 @@
 """The credit file of a business user (R19): what it did against the rules, by type and day, to be shared."""
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Final
 
@@ -11,6 +11,13 @@ from routing.reason import Reason
 from routing.windows import CHINA_MS, DAY_MS
 
 __all__ = ["VIOLATIONS", "CreditEntry", "CreditFile", "Source", "Violation", "china_day", "day_start_ms", "summed"]
+
+
+# From 1 March of the year 0 on, in which the calendar repeats itself every 400 years.
+DAYS_TO_1970: Final = 719_468
+DAYS_OF_400_YEARS: Final = 146_097
+
+_DAY: Final = re.compile(r"([0-9]{4})-([01][0-9])-([0-3][0-9])")
 
 
 class Violation(StrEnum):
@@ -58,6 +65,11 @@ VIOLATIONS: Final[dict[str, Violation]] = {
     Reason.OUTSIDE_HOURS: Violation.HOURS,
     Reason.MESSAGES_BARRED: Violation.SCOPE,
     Reason.VERIFICATION_REFUSED: Violation.VERIFICATION,
+    # of messages, by the switch (R15)
+    "verification_code": Violation.CONTENT,
+    "service_sender": Violation.CONTENT,
+    "keyword": Violation.CONTENT,
+    "phone_number": Violation.CONTENT,
 }
 
 
@@ -96,16 +108,29 @@ def summed(entries: Iterable[CreditEntry]) -> dict[str, int]:
 
 
 def china_day(at_ms: int) -> str:
-    """The day in China of an instant (UTC ms)."""
-    return (datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=at_ms + CHINA_MS)).date().isoformat()
+    """The day in China of an instant (UTC ms), such as 2026-11-22."""
+    # Years begin with March here, so that the day of the leap year is the last one of its year.
+    days = (at_ms + CHINA_MS) // DAY_MS + DAYS_TO_1970
+    era, day = divmod(days, DAYS_OF_400_YEARS)
+    year = (day - day // 1460 + day // 36_524 - day // 146_096) // 365
+    day -= 365 * year + year // 4 - year // 100
+    month = (5 * day + 2) // 153
+    day -= (153 * month + 2) // 5
+    month = month + 3 if month < 10 else month - 9
+    return f"{era * 400 + year + (month <= 2):04d}-{month:02d}-{day + 1:02d}"
 
 
 def day_start_ms(day: str, field: str = "day") -> int:
     """When a day begins in China, UTC ms; BindingError when the text is no day such as 2026-11-22."""
-    try:
-        start = datetime.strptime(day, "%Y-%m-%d").replace(tzinfo=UTC)
-    except ValueError:
-        raise BindingError(field, "form", "is no day such as 2026-11-22") from None
-    if start.date().isoformat() != day:
+    match = _DAY.fullmatch(day)
+    if match is None:
         raise BindingError(field, "form", "is no day such as 2026-11-22")
-    return int((start - datetime(1970, 1, 1, tzinfo=UTC)) / timedelta(milliseconds=1)) // DAY_MS * DAY_MS - CHINA_MS
+    year, month, date = int(match[1]), int(match[2]), int(match[3])
+    year -= month <= 2
+    era, year = divmod(year, 400)
+    month = month - 3 if month > 2 else month + 9
+    days = era * DAYS_OF_400_YEARS + year * 365 + year // 4 - year // 100 + (153 * month + 2) // 5 + date - 1
+    start = (days - DAYS_TO_1970) * DAY_MS - CHINA_MS
+    if china_day(start) != day:
+        raise BindingError(field, "form", "is no day such as 2026-11-22")
+    return start

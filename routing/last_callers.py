@@ -1,28 +1,26 @@
 """Who of a group called last on a binding: the one whom B reaches when he calls back (modes GXB and GXYB)."""
 
+from collections.abc import Callable
 from typing import Final
 
-__all__ = ["LastCallers", "StoredCallers"]
+__all__ = ["LastCallers"]
 
 # Bindings remembered besides what is written down; the others are asked of the file again. Some 300 bytes each.
 MOST_REMEMBERED: Final = 100_000
 
 
-class StoredCallers:
-    """What was written down. This one knows nothing; the shell has one that reads a file."""
-
-    def last_caller(self, binding: str) -> str:
-        """The last caller (E.164) of a binding's group, '' when there is none."""
-        return ""
+def _nothing_stored(binding: str) -> str:
+    return ""
 
 
 class LastCallers:
-    """The last callers of one switch, the newest in memory."""
+    """The last callers of one switch, the newest in memory; ``stored(binding)`` is the one that was written down, ''
+    where there is none."""
 
     __slots__ = ("_changed", "_known", "_stored", "_underway")
 
-    def __init__(self, stored: StoredCallers | None = None) -> None:
-        self._stored = stored or StoredCallers()
+    def __init__(self, stored: Callable[[str], str] = _nothing_stored) -> None:
+        self._stored = stored
         self._known: dict[str, str] = {}
         self._changed: set[str] = set()
         self._underway: set[str] = set()
@@ -31,7 +29,7 @@ class LastCallers:
         """The member (E.164) who called last on this binding, '' when none has."""
         known = self._known.get(binding)
         if known is None:
-            known = self._stored.last_caller(binding)
+            known = self._stored(binding)
             self._remember(binding, known)
         return known
 
@@ -48,8 +46,12 @@ class LastCallers:
         self._changed = set()
         return changes
 
+    def touch(self) -> None:
+        """Have ``changes`` say everything once more: what was written down is lost."""
+        self._changed = {binding for binding, caller in self._known.items() if caller}
+
     def written(self) -> None:
-        """What ``changes`` returned last is where ``StoredCallers`` finds it."""
+        """What ``changes`` returned last is where ``stored`` finds it."""
         self._underway = set()
 
     def __len__(self) -> int:
@@ -57,5 +59,7 @@ class LastCallers:
 
     def _remember(self, binding: str, caller: str) -> None:
         if len(self._known) >= MOST_REMEMBERED and binding not in self._known:
-            self._known = {kept: self._known[kept] for kept in self._changed | self._underway}
+            unwritten = self._changed | self._underway
+            if 2 * len(unwritten) <= len(self._known):  # else nothing much would go, at each call anew
+                self._known = {kept: self._known[kept] for kept in unwritten}
         self._known[binding] = caller

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from routing.binding import Binding
-from routing.blocklist import BlockEntry, BlockKind
+from routing.blocklist import PERSONAL, BlockEntry, BlockKind
 from routing.caps import NO_CAP_SET, NO_CAPS, Caps, CapSet
 from routing.numbers import NumberForm, format_subscriber
 from routing.plan import PREFIX_DIGITS
@@ -14,7 +14,7 @@ from routing.reason import Reason
 from routing.terms import Direction
 from routing.windows import Window, open_at
 
-__all__ = ["NO_POLICY", "Claim", "Policy", "PolicySettings", "Rule", "Use"]
+__all__ = ["NO_POLICY", "Claim", "Cut", "Policy", "PolicySettings", "Rule", "Use"]
 
 # So much of the keyed hash of a number stands for its caller where calls are counted: as much as records have, so that
 # what was counted can be counted again from them.
@@ -84,10 +84,12 @@ def _no_hash(text: str) -> bytes:
 
 
 class Policy:
-    """A snapshot. ``active`` False: it refuses and counts nothing. ``cuts`` are the entries that end live calls, too.
+    """A snapshot. ``active`` False: it refuses and counts nothing.
 
-    ``hash_of`` is the keyed hash of a real number; it is asked only where an entry or a count needs it. ``users`` are
-    the caps of business users, ``ranges`` caller prefixes by whether they are allowed.
+    ``blocked`` says of each kind what is blocked until when (UTC ms), ``fresh_cuts`` which of those entries are new and
+    end live calls. ``rules`` are of scenarios (business user, name) that restrict something, ``users`` the caps of
+    business users, ``ranges`` caller prefixes by whether they are allowed. ``hash_of`` is the keyed hash of a real
+    number; it is asked only where an entry or a count needs it.
     """
 
     __slots__ = (
@@ -95,9 +97,10 @@ class Policy:
         "_lengths",
         "_only_allowed",
         "_personal",
+        "_user_caps",
         "active",
         "blocked",
-        "cuts",
+        "fresh_cuts",
         "hash_of",
         "ranges",
         "rules",
@@ -108,30 +111,27 @@ class Policy:
     def __init__(
         self,
         settings: PolicySettings,
-        blocked: Iterable[BlockEntry] = (),
+        blocked: Mapping[BlockKind, Mapping[str | bytes, int]] | None = None,
         rules: Mapping[tuple[str, str], Rule] | None = None,
         users: Mapping[str, Caps] | None = None,
         ranges: Mapping[str, bool] | None = None,
         hash_of: Callable[[str], bytes] = _no_hash,
+        fresh_cuts: tuple[BlockEntry, ...] = (),
     ) -> None:
         self.settings = settings
         self.hash_of = hash_of
-        self.blocked: dict[BlockKind, dict[str | bytes, int]] = {}
-        cuts: set[BlockEntry] = set()
-        for entry in blocked:
-            self.blocked.setdefault(entry.kind, {})[entry.key] = entry.expires_ms
-            if entry.cut:
-                cuts.add(entry)
-        self.cuts = frozenset(cuts)
-        self.rules = dict(rules or {})
-        self.users = dict(users or {})
+        self.fresh_cuts = fresh_cuts
+        self.blocked: Mapping[BlockKind, Mapping[str | bytes, int]] = blocked or {}
+        self.rules: Mapping[tuple[str, str], Rule] = rules or {}
+        self.users: Mapping[str, Caps] = users or {}
         self.ranges = dict.fromkeys(settings.allow, True) | dict.fromkeys(settings.deny, False) | dict(ranges or {})
         self._only_allowed = any(self.ranges.values())
         self._lengths = sorted({len(prefix) for prefix in self.ranges}, reverse=True)
-        self._personal = bool(self.blocked.keys() & {BlockKind.CALLER, BlockKind.CALLEE, BlockKind.NUMBER})
-        self._caps = {name: rule.caps.over(settings.caps) for name, rule in self.rules.items()}
+        self._personal = any(self.blocked.get(kind) for kind in PERSONAL)
+        self._caps: dict[tuple[str, str], CapSet] = {("", ""): NO_CAP_SET.over(settings.caps)}
+        self._user_caps = NO_CAPS.over(settings.user_caps)
         self.active = bool(
-            self.blocked
+            any(self.blocked.values())
             or self.rules
             or self.users
             or self.ranges
@@ -192,9 +192,9 @@ class Policy:
         """The same from what a record says; ``caller_hash`` takes the place of the caller's number where it is
         known."""
         settings = self.settings
-        caps = self._caps.get((business_user, scenario), settings.caps)
+        caps = self._caps_of((business_user, scenario))
         user = self.users.get(business_user)
-        user_caps = settings.user_caps if user is None else user.over(settings.user_caps)
+        user_caps = self._user_caps if user is None else user.over(self._user_caps)
         call = kind == "call"
         mark = b"" if call else b"m"  # calls and messages are counted each for themselves
         uses: list[Use] = []
@@ -224,6 +224,16 @@ class Policy:
             x,
             call,
         )
+
+    def _caps_of(self, scenario: tuple[str, str]) -> CapSet:
+        rule = self.rules.get(scenario)
+        if rule is None:
+            scenario = ("", "")
+        caps = self._caps.get(scenario)
+        if caps is None:
+            assert rule is not None
+            caps = self._caps[scenario] = rule.caps.over(self._caps["", ""])
+        return caps
 
     def _in_range(self, caller: str) -> bool:
         digits = format_subscriber(caller, NumberForm.NATIONAL)
@@ -256,6 +266,22 @@ class Policy:
     def _holds(self, kind: BlockKind, key: str | bytes, now_ms: int) -> bool:
         entries = self.blocked.get(kind)
         return entries is not None and now_ms < entries.get(key, 0)
+
+
+class Cut:
+    """Says which live calls a few entries of the block list end."""
+
+    __slots__ = ("_blocked", "_policy")
+
+    def __init__(self, policy: Policy, entries: Iterable[BlockEntry]) -> None:
+        blocked: dict[BlockKind, dict[str | bytes, int]] = {}
+        for entry in entries:
+            blocked.setdefault(entry.kind, {})[entry.key] = entry.expires_ms
+        self._policy = Policy(PolicySettings(), blocked, hash_of=policy.hash_of)
+
+    def ends(self, binding: Binding, caller: str, callee: str, now_ms: int) -> bool:
+        """Whether a call on this binding between these two numbers (E.164) is to end."""
+        return self._policy.objection("call", binding, "a", caller, callee, now_ms) is not None
 
 
 NO_POLICY: Final = Policy(PolicySettings())

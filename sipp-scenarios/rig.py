@@ -168,6 +168,8 @@ file = "keyring"
 [ops]
 listen = "{self._address()}:{OPS_PORT}"
 control_socket = "control.sock"
+[api]
+listen = ""
 [log]
 level = "debug"
 {self._listeners()}{trunks}"""

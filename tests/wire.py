@@ -13,6 +13,7 @@ from itertools import count
 from math import inf
 from typing import Protocol
 
+from b2bua.call.stored import Kept, Mark, Stored, Write
 from b2bua.call.switch import Now, Switch
 from b2bua.call.trunk_state import Change
 from b2bua.sip.errors import ParseError
@@ -225,6 +226,39 @@ class Network:
         return True
 
 
+class Shelf:
+    """The disk that messages are kept on. ``works`` says whether an order can be carried out, ``delay`` how long it
+    takes, None for ever."""
+
+    def __init__(self) -> None:
+        self.kept: dict[str, Kept] = {}
+        self.works: Callable[[Write | Mark], bool] = lambda order: True
+        self.delay: float | None = 0.001
+        self.seen: list[Write | Mark] = []
+
+    def take(self, orders: Sequence[Write | Mark], node: "SwitchNode") -> None:
+        if self.delay is not None:
+            node.network.later(self.delay, partial(self._carry_out, orders, node))
+
+    def _carry_out(self, orders: Sequence[Write | Mark], node: "SwitchNode") -> None:
+        told = []
+        for order in orders:
+            self.seen.append(order)
+            good = self.works(order)
+            if isinstance(order, Write):
+                if good:
+                    self.kept[order.message.record_id] = Kept(order.message, Stored.WAITING, 0, order.due_ms)
+                told.append((order.message.record_id, good))
+                continue
+            if good and order.record_id in self.kept:
+                kept = self.kept[order.record_id]
+                self.kept[order.record_id] = Kept(kept.message, order.state, order.tries, order.due_ms)
+            if order.told:
+                told.append((order.record_id, good))
+        if told:
+            node.enter(lambda now: node.switch.on_disk(told, now))
+
+
 class SwitchNode:
     """The switch with the shell's rhythm around it: feed, answer queries, take records, send.
 
@@ -240,6 +274,7 @@ class SwitchNode:
         self.waiting: list[Query] = []
         self.records: list[record.Event] = []
         self.disk: Callable[[Sequence[record.Event]], bool] = lambda records: True  # whether it takes them
+        self.shelf = Shelf()
         self.notices: list[tuple[str, str]] = []
         self.changes: list[Change] = []
         network.attach(SWITCH, self)
@@ -290,6 +325,8 @@ class SwitchNode:
         self.records += records
         for wire, flow in self.switch.outgoing():
             self.network.send(SWITCH, flow.peer, wire)
+        if orders := self.switch.messages.take_orders():
+            self.shelf.take(orders, self)
         self.notices += self.switch.notices
         self.switch.notices.clear()
         self.changes += self.switch.changes()

@@ -1,10 +1,10 @@
 """The application: resources behind the gate, errors as problems, and the OpenAPI document that tells of both."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI, Request
 from fastapi.openapi.utils import get_openapi
 from fastapi.routing import APIRoute
 from starlette.middleware import Middleware
@@ -17,7 +17,7 @@ from b2bua.api.once import Once
 from b2bua.api.routers import ROUTERS, SERVICES
 from b2bua.api.usage import Usage
 
-__all__ = ["create_app", "roles_of"]
+__all__ = ["create_app", "roles_of", "routes"]
 
 DESCRIPTION = """
 Bindings of 700 middle numbers, and all that belongs to them.
@@ -70,6 +70,9 @@ def create_app(context: Context) -> FastAPI:
         version="1",
         lifespan=lifespan,
         redoc_url=None,
+        # attributes of a trace would hold whatever stands in a URL
+        telemetry={"tracing": False, "metrics": False, "logs": False},
+        dependencies=[Depends(_known_parameters)],
         middleware=[
             Middleware(Gate, context=context, usage=usage),
             Middleware(Once, context=context),
@@ -82,8 +85,43 @@ def create_app(context: Context) -> FastAPI:
     return app
 
 
+async def _known_parameters(request: Request) -> None:
+    """Refuse what the route does not know: a filter that is misspelt must not list everything."""
+    if request.url.query:
+        route = request.scope["route"]
+        known = _PARAMETERS.get(id(route))
+        if known is None:
+            known = _PARAMETERS[id(route)] = _parameters(route)
+        for name in request.query_params:
+            if name not in known:
+                raise problem.ProblemError(422, "is unknown; take it out", name, "form")
+
+
+# Routes cannot be hashed; they live as long as the program.
+_PARAMETERS: dict[int, frozenset[str]] = {}
+
+
+def _parameters(route: APIRoute) -> frozenset[str]:
+    """The query parameters of a route and of what it depends on."""
+    names: set[str] = set()
+    waiting = [route.dependant]
+    while waiting:
+        dependant = waiting.pop()
+        names.update(field.alias for field in dependant.query_params)
+        waiting += dependant.dependencies
+    return frozenset(names)
+
+
+def routes() -> Iterator[APIRoute]:
+    """Every route that needs a key."""
+    for router in ROUTERS:
+        for route in router.routes:
+            assert isinstance(route, APIRoute)
+            yield route
+
+
 def roles_of(route: APIRoute) -> frozenset[str]:
-    """The roles that may use a route, read from its dependencies; none is everybody, without a key."""
+    """The roles that may use a route, read from its dependencies."""
     for dependency in route.dependant.dependencies:
         if isinstance(dependency.call, Allow):
             return frozenset(role.value for role in dependency.call.roles)
@@ -107,13 +145,7 @@ def _document(app: FastAPI) -> dict[str, Any]:
     for name in ("HTTPValidationError", "ValidationError"):
         schemas.pop(name, None)
     document["security"] = [{"key": []}, {"signature": []}]
-    for route in app.routes:
-        if isinstance(route, APIRoute) and route.include_in_schema:
-            for method in route.methods:
-                operation = document["paths"][route.path_format][method.lower()]
-                roles = roles_of(route)
-                if roles:
-                    operation["x-roles"] = sorted(roles)
-                else:
-                    operation["security"] = []
+    for route in routes():
+        for method in route.methods or ():
+            document["paths"][route.path_format][method.lower()]["x-roles"] = sorted(roles_of(route))
     return document

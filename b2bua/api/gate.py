@@ -101,7 +101,9 @@ class Gate:
 
     def _shown(self, authorization: str, now_ms: int) -> ApiKey:
         scheme, _, text = authorization.partition(" ")
-        parts = parse_key(text) if scheme.lower() == "bearer" and not self._context.settings.signature_required else None
+        parts = (
+            parse_key(text) if scheme.lower() == "bearer" and not self._context.settings.signature_required else None
+        )
         key = self._context.keys.proved(*parts, now_ms) if parts else None
         if key is None:
             raise _stranger()

@@ -92,13 +92,16 @@ async def get_key(context: Ctx, caller: Everybody, id: KeyId) -> KeyShown:
     return KeyShown.model_validate(key)
 
 
-@router.post("/{id}/rotate", status_code=201, summary="Make a key's successor", responses=documented(404, 409, 413, 415))
+@router.post(
+    "/{id}/rotate", status_code=201, summary="Make a key's successor", responses=documented(404, 409, 413, 415)
+)
 async def rotate_key(
-    context: Ctx, caller: Owner, id: KeyId, response: Response, body: Rotation = Rotation()
+    context: Ctx, caller: Owner, id: KeyId, response: Response, body: Rotation | None = None
 ) -> KeyMade:
     """Both are good until the old one's time is over."""
+    overlap_ms = (body or Rotation()).overlap_ms
     made = await context.store.keys.rotate(
-        id, overlap_ms=body.overlap_ms, now_ms=context.clock(), by=caller.by, provider=caller.provider
+        id, overlap_ms=overlap_ms, now_ms=context.clock(), by=caller.by, provider=caller.provider
     )
     return _made(*made, response)
 

@@ -4,7 +4,21 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
-__all__ = ["Body", "Identifier", "Instant", "Reason", "Shown", "Text", "WithReason"]
+from routing.terms import LONGEST_CALL_SECONDS, LONGEST_REFERENCE, LONGEST_RING_SECONDS, Direction
+
+__all__ = [
+    "Body",
+    "CallSeconds",
+    "Identifier",
+    "Instant",
+    "Number",
+    "Reason",
+    "RingSeconds",
+    "Shown",
+    "Text",
+    "Way",
+    "WithReason",
+]
 
 # the end of the year 9999: what any calendar can write
 LAST_INSTANT = 253_402_300_799_999
@@ -23,9 +37,16 @@ class Shown(BaseModel):
 
 
 Instant = Annotated[int, Field(ge=0, le=LAST_INSTANT, description="UTC milliseconds; 0 is none.")]
-Text = Annotated[str, Field(max_length=128)]
+Text = Annotated[str, Field(max_length=LONGEST_REFERENCE)]
+Number = Annotated[str, Field(max_length=64)]
+# strict models take an enumeration in no other form than itself, which JSON has not
+Way = Annotated[Direction, Field(strict=False)]
+RingSeconds = Annotated[
+    int, Field(ge=0, le=LONGEST_RING_SECONDS, description="Longest ringing; 0: as the switch has it.")
+]
+CallSeconds = Annotated[int, Field(ge=0, le=LONGEST_CALL_SECONDS, description="Longest call; 0: as the switch has it.")]
 Identifier = Annotated[str, Field(min_length=1, max_length=64)]
-Reason = Annotated[str, Field(min_length=1, max_length=128, description="Why; it goes into the audit.")]
+Reason = Annotated[str, Field(min_length=1, max_length=LONGEST_REFERENCE, description="Why; it goes into the audit.")]
 
 
 class WithReason(Body):

@@ -10,6 +10,7 @@ from fastapi import Depends, Query, Request
 from pydantic import BaseModel, Field
 
 from b2bua.api.problem import ProblemError
+from routing.errors import BindingError
 
 __all__ = ["LONGEST_PAGE", "Listing", "Page", "Paging"]
 
@@ -40,12 +41,17 @@ class Page:
         read: Callable[[str, int], Awaitable[Sequence[Row]]],
         place: Callable[[Row], str],
         show: Callable[[Row], Item],
-    ) -> dict[str, object]:
+    ) -> Listing[Item]:
         """The body of the answer: `read(after, limit)` gives rows, `place(row)` where the page after it begins."""
-        rows = await read(self.after, self.limit + 1)
-        more = len(rows) > self.limit
+        try:
+            rows = await read(self.after, self.limit + 1)
+        except BindingError as error:
+            if error.field == "after":
+                raise _stray() from error
+            raise
         shown = rows[: self.limit]
-        return {"items": [show(row) for row in shown], "next": self.cursor(place(shown[-1])) if more else None}
+        following = self.cursor(place(shown[-1])) if len(rows) > self.limit else None
+        return Listing[Item].model_construct(items=[show(row) for row in shown], next=following)
 
     def cursor(self, place: str) -> str:
         """The text that stands for a place in this list."""
@@ -68,8 +74,12 @@ async def _page(
         text = ""
     where, newline, after = text.partition("\n")
     if not newline or where != path:
-        raise ProblemError(422, "is no cursor of this list", "cursor", "form")
+        raise _stray()
     return Page(path, after, limit)
+
+
+def _stray() -> ProblemError:
+    return ProblemError(422, "is no cursor of this list", "cursor", "form")
 
 
 Paging = Annotated[Page, Depends(_page)]

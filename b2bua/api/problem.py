@@ -92,6 +92,7 @@ _WORDS: Mapping[int, str] = {
 }
 
 MEANINGS: Mapping[int, str] = {
+    400: "The body is no text in UTF-8.",
     401: "No key, a wrong key, or a wrong signature; which, is not said.",
     403: "The key's role may not do this.",
     404: "There is no such thing, or it is another provider's.",
@@ -141,10 +142,12 @@ def respond(
 
 def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """The `responses` of a route: what every route may answer, and these."""
-    always = (401, 403, 422, 429, 503)
+    known = {401, 403, 422, 429, 503, *statuses}
+    if 413 in known:  # it has a body
+        known.add(400)
     return {
         status: {"description": MEANINGS[status], "content": {MEDIA_TYPE: {"schema": {"$ref": REFERENCE}}}}
-        for status in sorted({*always, *statuses})
+        for status in sorted(known)
     }
 
 
@@ -175,9 +178,7 @@ def faults_of(errors: Iterable[Mapping[str, Any]], skip: int = 0) -> list[Fault]
         kind = error["type"]
         message = _MESSAGES.get(kind) or str(error["msg"])
         faults.append(
-            Fault.model_construct(
-                field=mask_text(field)[:LONGEST_FIELD], rule="form", message=mask_text(message)
-            )
+            Fault.model_construct(field=mask_text(field)[:LONGEST_FIELD], rule="form", message=mask_text(message))
         )
     return faults
 
@@ -227,5 +228,12 @@ async def _invalid(request: Request, error: Exception) -> Response:
 
 async def _http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    detail = {404: "there is nothing at this path", 405: "this method is not offered here"}.get(error.status_code)
-    return respond(error.status_code, detail or HTTPStatus(error.status_code).phrase, headers=error.headers)
+    detail = _DETAILS.get(error.status_code) or HTTPStatus(error.status_code).phrase
+    return respond(error.status_code, detail, headers=error.headers)
+
+
+_DETAILS = {
+    400: "the body cannot be read: send UTF-8",
+    404: "there is nothing at this path",
+    405: "this method is not offered here",
+}

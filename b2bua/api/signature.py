@@ -19,7 +19,9 @@ from routing.access import parse_key, signing_key
 __all__ = ["SCHEME", "Claim", "Replays", "authorization", "parse_claim", "proves"]
 
 SCHEME: Final = "X7-HMAC-SHA256"
-_CLAIM: Final = re.compile(rf"{SCHEME} ([0-9a-f]{{12}}):([0-9]{{1,15}}):([A-Za-z0-9_-]{{8,64}}):([0-9a-f]{{64}})", re.ASCII)
+_CLAIM: Final = re.compile(
+    rf"{SCHEME} ([0-9a-f]{{12}}):([0-9]{{1,15}}):([A-Za-z0-9_-]{{8,64}}):([0-9a-f]{{64}})", re.ASCII
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ from typing import Final
 
 import msgspec
 
-__all__ = ["TEST_EVENT", "headers_of", "signature_of", "test_body"]
+__all__ = ["TEST_EVENT", "headers_of", "signature_of", "trial_body"]
 
 SECRET_PREFIX: Final = "whsec_"
 TEST_EVENT: Final = "webhook.test"
@@ -43,9 +43,6 @@ def headers_of(identifier: str, now_ms: int, body: bytes, secrets: Sequence[str]
     }
 
 
-def test_body(identifier: str, now_ms: int) -> bytes:
+def trial_body(identifier: str, now_ms: int) -> bytes:
     """What is sent to try a webhook out: an event without data."""
     return msgspec.json.encode({"id": identifier, "type": TEST_EVENT, "at_ms": now_ms, "data": {}})
-
-
-test_body.__test__ = False  # type: ignore[attr-defined]

@@ -7,6 +7,7 @@ import asyncio
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
+from functools import cache
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Final, NamedTuple
 
@@ -32,8 +33,9 @@ Send = Callable[[str, bytes, Mapping[str, str]], Awaitable[Answer]]
 
 
 @asynccontextmanager
-async def sender(timeout_seconds: float, tls: ssl.SSLContext | None = None) -> AsyncIterator[Send]:
-    """What sends. An answer must be there `timeout_seconds` after the beginning. `tls`: whom to trust, None: as usual.
+async def sender(timeout_seconds: float) -> AsyncIterator[Send]:
+    """What sends. An answer must be there `timeout_seconds` after the beginning. Over TLS the system's authorities are
+    trusted.
 
     Addresses are not looked at: who may set a webhook's may let this host send a POST to any port that it can reach.
     """
@@ -41,7 +43,7 @@ async def sender(timeout_seconds: float, tls: ssl.SSLContext | None = None) -> A
     async with httpx.AsyncClient(
         timeout=None,  # one bound on the whole instead of one for each step
         limits=limits,
-        verify=tls or ssl.create_default_context(),
+        verify=_authorities(),
         follow_redirects=False,
         trust_env=False,
         cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),
@@ -60,6 +62,12 @@ async def sender(timeout_seconds: float, tls: ssl.SSLContext | None = None) -> A
                 return Answer(0, "broke off, or does not speak HTTP")
 
         yield send
+
+
+@cache
+def _authorities() -> ssl.SSLContext:
+    """Those of the system, read once: it takes a tenth of a second."""
+    return ssl.create_default_context()
 
 
 async def _post(client: httpx.AsyncClient, url: str, body: bytes, headers: Mapping[str, str]) -> int:

@@ -20,7 +20,7 @@ from typing import Final
 import structlog
 
 from b2bua.api.context import Context
-from b2bua.api.webhook_message import headers_of, test_body
+from b2bua.api.webhook_message import headers_of, trial_body
 from b2bua.api.webhook_sender import Answer, Send, sender
 from cdr.outbox import body_of, event_id, parties_of
 from cdr.seal import Seal, SealError
@@ -209,7 +209,7 @@ async def read_targets(webhooks: Webhooks, now_ms: int) -> list[Target]:
 async def send_test(send: Send, target: Target, now_ms: int) -> Answer:
     """Try a webhook out, now and once: an event of type webhook.test without data."""
     identifier = f"test-{os.urandom(8).hex()}"
-    body = test_body(identifier, now_ms)
+    body = trial_body(identifier, now_ms)
     return await send(target.url, body, headers_of(identifier, now_ms, body, target.secrets))
 
 

@@ -10,7 +10,29 @@ import structlog
 import typer
 from typer.main import get_command
 
-from b2bua.app import cli_bind, cli_block, cli_calls, cli_cdr, cli_reload, cli_trunks, compiled, logs
+from b2bua.app import (
+    cli_audit,
+    cli_bind,
+    cli_block,
+    cli_blocklist,
+    cli_calls,
+    cli_cdr,
+    cli_contract,
+    cli_credit,
+    cli_group,
+    cli_key,
+    cli_ledger,
+    cli_messages,
+    cli_provider,
+    cli_reload,
+    cli_report,
+    cli_scenario,
+    cli_trunks,
+    cli_user,
+    cli_webhook,
+    compiled,
+    logs,
+)
 from b2bua.app.cli_common import (
     DEFAULT_CONFIG,
     EXIT_CODES,
@@ -45,17 +67,31 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
+app.add_typer(cli_provider.app, name="provider")
+app.add_typer(cli_user.app, name="user")
+app.add_typer(cli_contract.app, name="contract")
+app.add_typer(cli_scenario.app, name="scenario")
 app.add_typer(cli_block.app, name="block")
 app.add_typer(cli_bind.app, name="bind")
+app.add_typer(cli_group.app, name="group")
+app.add_typer(cli_blocklist.app, name="blocklist")
+app.add_typer(cli_blocklist.ranges_app, name="range")
+app.add_typer(cli_credit.app, name="credit")
+app.add_typer(cli_ledger.app, name="ledger")
+app.add_typer(cli_audit.app, name="audit")
+app.add_typer(cli_key.app, name="key")
+app.add_typer(cli_report.app, name="report")
 app.add_typer(cli_cdr.app, name="cdr")
 app.add_typer(cli_calls.app, name="calls")
+app.add_typer(cli_messages.app, name="messages")
+app.add_typer(cli_webhook.app, name="webhook")
 app.command("trunks")(cli_trunks.trunks)
 app.command("reload")(cli_reload.reload)
 
 
 @app.command("run")
 def run(config: Config = DEFAULT_CONFIG) -> None:
-    """Run the switch, the recorder and the API, and start again whichever dies. The first Ctrl-C drains, the second forces."""
+    """Run switch, recorder and API, and start again whichever dies. The first Ctrl-C drains, the second forces."""
     settings = _starting(config)
 
     def renew() -> tuple[Program, ...]:

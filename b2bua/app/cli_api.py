@@ -74,9 +74,7 @@ async def _serve(settings: Settings, address: Peer) -> int:
         async with binding_store(settings) as store:
             context = context_of(settings, store)
             try:
-                started = await serve(
-                    create_app(context), listener, tls, ready=ready, stopping=stopping, renew=renew
-                )
+                started = await serve(create_app(context), listener, tls, ready=ready, stopping=stopping, renew=renew)
             finally:
                 context.keys.close()
     except (OSError, StoreError, ValueError) as error:
@@ -98,6 +96,8 @@ def context_of(settings: Settings, store: Store) -> Context:
             import_bytes=api.import_mib << 20,
             signature_required=api.signature_required,
             replay_seconds=api.replay_seconds,
+            webhook_seconds=api.webhook_seconds,
+            webhook_parallel=api.webhook_parallel,
         ),
         store=store,
         keys=KeyReader(settings.routing.store, settings.seal()),

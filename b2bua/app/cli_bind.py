@@ -1,87 +1,66 @@
-"""`x700 bind`: bindings, made one by one or from a file, listed and ended."""
+"""`x700 bind`: bindings, made one by one, listed, changed and ended. Files of them: cli_bulk."""
 
 import asyncio
-import sys
-import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
-from typing import Annotated, TextIO
+from typing import Annotated
 
-import msgspec
 import typer
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from b2bua.app import cli_bulk
+from b2bua.app.cli_bulk import InState, Number, OfGroup, Order, Provider, User
 from b2bua.app.cli_common import (
     DEFAULT_CONFIG,
     Config,
-    Exit,
     Json,
     NotFound,
     Reveal,
     Row,
-    complain,
-    number_shown,
+    now_ms,
     parse_instant,
     settings_of,
-    show_json,
     show_row,
     show_rows,
-    stderr,
+    who,
 )
-from b2bua.app.config import Settings
 from b2bua.app.storage import binding_store
-from routing.binding import Binding, BindingRequest, Direction
-from routing.errors import BindingError
+from routing.binding import Binding, BindingDetail, BindingRequest, BindingState, Direction, Mode
+from routing.bulk import row_of
 from routing.store.pages import LONGEST_PAGE
+from routing.store.sqlite import Store
 
 app = typer.Typer(help="Bindings: which parties reach each other through which middle number.", no_args_is_help=True)
 
-COLUMNS = ("id", "state", "x", "a", "b", "direction", "business_user", "order_id", "expires_ms")
+COLUMNS = ("id", "state", "mode", "x", "y", "a", "b", "direction", "business_user", "order_id", "expires_ms")
 HOUR_MS = 3_600_000
 
-
-def row(binding: Binding, now_ms: int, reveal: bool) -> Row:
-    shown = number_shown(reveal)
-    return {
-        "id": binding.id,
-        "state": state(binding, now_ms),
-        "mode": binding.mode.value,
-        "x": binding.x,
-        "y": binding.y,
-        "a": shown(binding.a),
-        "b": shown(binding.b),
-        "direction": binding.direction.value,
-        "provider": binding.provider,
-        "business_user": binding.business_user,
-        "scenario": binding.scenario,
-        "order_id": binding.order_id,
-        "industrial_id": binding.industrial_id,
-        "starts_ms": binding.starts_ms,
-        "expires_ms": binding.expires_ms,
-        "ended_ms": binding.ended_ms,
-        "ring_seconds": binding.ring_seconds,
-        "longest_seconds": binding.longest_seconds,
-    }
+Id = Annotated[str, typer.Argument(metavar="ID", help="Id of the binding.")]
 
 
-def state(binding: Binding, now_ms: int) -> str:
-    """In one word, why it admits calls or does not."""
-    if binding.ended_ms:
-        return "ended"
-    if now_ms < binding.starts_ms:
-        return "waiting"
-    return "live" if binding.live(now_ms) else "expired"
+app.command("import")(cli_bulk.import_file)
+app.command("export")(cli_bulk.export_file)
 
 
-def now() -> int:
-    return time.time_ns() // 1_000_000
+def _show_what(work: Callable[[Store], Awaitable[Binding]], config: Path, as_json: bool, reveal: bool) -> None:
+    """Do something with a binding and show what it is then."""
+
+    async def whole() -> Row:
+        async with binding_store(settings_of(config)) as store:
+            detail = await store.bindings.detail((await work(store)).id)
+            assert detail is not None, "bindings stay"
+            return row_of(detail, now_ms(), reveal=reveal)
+
+    show_row(asyncio.run(whole()), as_json)
 
 
 @app.command("add")
 def add(
-    x: Annotated[str, typer.Option("--x", help="Middle number that both dial.")] = "",
-    a: Annotated[str, typer.Option("--a", help="Real number of party A.")] = "",
+    x: Annotated[str, typer.Option("--x", help="Middle number that A dials; without: a free one is drawn.")] = "",
+    y: Annotated[str, typer.Option("--y", help="Middle number that B dials (AXYB, GXYB); without: one is drawn.")] = "",
+    a: Annotated[str, typer.Option("--a", help="Real number of party A; of a group: its default member.")] = "",
     b: Annotated[str, typer.Option("--b", help="Real number of party B.")] = "",
+    mode: Annotated[Mode, typer.Option(help="How it joins the parties.")] = Mode.AXB,
+    group: Annotated[str, typer.Option(help="Group that takes the part of A (GXB, GXYB).")] = "",
     user: Annotated[str, typer.Option(help="Business user whose order it is.")] = "",
     order: Annotated[str, typer.Option(help="Order that needs the calls.")] = "",
     scenario: Annotated[str, typer.Option(help="Scenario registered for the business user (R17).")] = "",
@@ -91,103 +70,52 @@ def add(
     expires: Annotated[str, typer.Option(help="Lives until this time.", metavar="TIME")] = "",
     starts: Annotated[str, typer.Option(help="Lives from this time; without: at once.", metavar="TIME")] = "",
     direction: Annotated[Direction, typer.Option(help="Who may call.")] = Direction.BOTH,
-    provider: Annotated[str, typer.Option(help="Provider; without: the one of the block.")] = "",
+    provider: Annotated[str, typer.Option(help="Provider; without: the one of the business user.")] = "",
     industrial_id: Annotated[str, typer.Option(help="Industrial internet identifier (R20).")] = "",
     ring_seconds: Annotated[int, typer.Option(help="Longest ringing; 0: as in the settings.", min=0)] = 0,
     longest_seconds: Annotated[int, typer.Option(help="Longest call; 0: as in the settings.", min=0)] = 0,
-    file: Annotated[
-        Path | None,
-        typer.Option(
-            help="Make many: one JSON object a line, with the keys of `bind list --json` and real_name and consent; "
-            "- is standard input. Numbers given this way do not show in the list of processes.",
-            allow_dash=True,
-            dir_okay=False,
-        ),
-    ] = None,
+    most_calls: Annotated[int, typer.Option(help="Calls it admits in its life; 0: any number.", min=0)] = 0,
+    client_token: Annotated[str, typer.Option(help="The same token means the same binding.")] = "",
     config: Config = DEFAULT_CONFIG,
     as_json: Json = False,
     reveal: Reveal = False,
 ) -> None:
     """Bind two parties to a middle number for an order."""
-    settings = settings_of(config)
-    if file is not None:
-        _add_file(settings, file, as_json)
-        return
     starts_ms = parse_instant(starts) if starts else 0
     request = BindingRequest(
         x=x,
+        y=y,
         a=a,
         b=b,
+        mode=mode,
+        group=group,
         business_user=user,
         scenario=scenario,
         order_id=order,
         real_name=real_name,
         consent=consent,
-        expires_ms=parse_instant(expires) if expires else (starts_ms or now()) + int(hours * HOUR_MS),
+        expires_ms=parse_instant(expires) if expires else (starts_ms or now_ms()) + int(hours * HOUR_MS),
         starts_ms=starts_ms,
         provider=provider,
         industrial_id=industrial_id,
         direction=direction,
         ring_seconds=ring_seconds,
         longest_seconds=longest_seconds,
+        most_calls=most_calls,
+        client_token=client_token,
     )
-
-    async def bind() -> Binding:
-        async with binding_store(settings) as store:
-            return await store.bindings.bind(request, now())
-
-    show_row(row(asyncio.run(bind()), now(), reveal), as_json)
-
-
-def _add_file(settings: Settings, path: Path, as_json: bool) -> None:
-    """Bind every line that is right; each other is named with its reason, and the exit code says there were some."""
-    if str(path) == "-":
-        bound, refused = asyncio.run(_bind_lines(settings, sys.stdin, 0))
-    else:
-        with path.open(encoding="utf-8") as lines:
-            total = sum(1 for _ in lines)
-            lines.seek(0)
-            bound, refused = asyncio.run(_bind_lines(settings, lines, total))
-    if as_json:
-        show_json({"bound": bound, "refused": refused})
-    else:
-        complain(f"{len(bound)} bound, {len(refused)} refused")
-        for identifier in bound:
-            typer.echo(identifier)
-    if refused:
-        raise typer.Exit(Exit.REFUSED)
-
-
-async def _bind_lines(settings: Settings, lines: TextIO, total: int) -> tuple[list[str], list[dict[str, object]]]:
-    bound: list[str] = []
-    refused: list[dict[str, object]] = []
-    async with binding_store(settings) as store:
-        for number, line in _watched(lines, total):
-            try:
-                request = msgspec.json.decode(line, type=BindingRequest)
-                bound.append((await store.bindings.bind(request, now())).id)
-            except (BindingError, msgspec.DecodeError) as error:
-                refused.append({"line": number, "error": str(error)})
-                complain(f"line {number}: {error}")
-    return bound, refused
-
-
-def _watched(lines: TextIO, total: int) -> Iterator[tuple[int, str]]:
-    """The lines that hold something, with their numbers, under a progress bar that shows on a terminal only."""
-    columns = (TextColumn("binding"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    console = stderr()
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
-        task = progress.add_task("", total=total or None)
-        for number, line in enumerate(lines, start=1):
-            if line.strip():
-                yield number, line
-            progress.advance(task)
+    _show_what(lambda store: store.bindings.bind(request, now_ms(), by=who()), config, as_json, reveal)
 
 
 @app.command("list")
 def list_bindings(
-    x: Annotated[str, typer.Option("--x", help="Only of this middle number.")] = "",
-    live: Annotated[bool, typer.Option("--live", help="Only those that admit calls now.")] = False,
+    x: Number = "",
+    order: Order = "",
+    user: User = "",
+    provider: Provider = "",
+    group: OfGroup = "",
+    state: InState = None,
+    live: Annotated[bool, typer.Option("--live", help="Only those that admit calls now; as --state live.")] = False,
     limit: Annotated[int, typer.Option(help="At most so many, the newest first; 0: all.", min=0)] = 100,
     after: Annotated[str, typer.Option(help="Go on after this id.", metavar="ID")] = "",
     config: Config = DEFAULT_CONFIG,
@@ -195,42 +123,110 @@ def list_bindings(
     reveal: Reveal = False,
 ) -> None:
     """List bindings, the newest first."""
-    settings, now_ms = settings_of(config), now()
+    settings, at_ms = settings_of(config), now_ms()
+    wanted = BindingState.LIVE if live else state
+
+    async def pages() -> AsyncIterator[BindingDetail]:
+        at, left = after, limit
+        async with binding_store(settings) as store:
+            while page := await store.bindings.details(
+                at,
+                min(left, LONGEST_PAGE) if limit else LONGEST_PAGE,
+                x,
+                order_id=order,
+                business_user=user,
+                provider=provider,
+                group=group,
+                state=wanted,
+                now_ms=at_ms,
+            ):
+                for detail in page:
+                    yield detail
+                at, left = page[-1].id, left - len(page)
+                if limit and left <= 0:
+                    return
 
     async def gather() -> list[Row]:
-        rows: list[Row] = []
-        async for binding in _bindings(settings, after, x):
-            if binding.live(now_ms) or not live:
-                rows.append(row(binding, now_ms, reveal))
-            if limit and len(rows) >= limit:
-                break
-        return rows
+        return [row_of(detail, at_ms, reveal=reveal) async for detail in pages()]
 
     show_rows(asyncio.run(gather()), COLUMNS, as_json)
 
 
-async def _bindings(settings: Settings, after: str, x: str) -> AsyncIterator[Binding]:
-    async with binding_store(settings) as store:
-        while page := await store.bindings.list(after, LONGEST_PAGE, x):
-            for binding in page:
-                yield binding
-            after = page[-1].id
+@app.command("show")
+def show(
+    identifier: Id,
+    config: Config = DEFAULT_CONFIG,
+    as_json: Json = False,
+    reveal: Reveal = False,
+) -> None:
+    """Show all that is kept of a binding."""
+
+    async def find(store: Store) -> Binding:
+        found = await store.bindings.get(identifier)
+        if found is None:
+            raise NotFound(f"no binding {identifier}")
+        return found
+
+    _show_what(find, config, as_json, reveal)
+
+
+@app.command("extend")
+def extend(
+    identifier: Id,
+    expires: Annotated[str, typer.Option(help="Lives until this time. Must be given.", metavar="TIME")],
+    config: Config = DEFAULT_CONFIG,
+    as_json: Json = False,
+    reveal: Reveal = False,
+) -> None:
+    """Let a binding live longer; what its scenario allows counts from its start (R17)."""
+    until = parse_instant(expires)
+    _show_what(lambda store: store.bindings.extend(identifier, until, now_ms(), by=who()), config, as_json, reveal)
 
 
 @app.command("end")
 def end(
-    identifier: Annotated[str, typer.Argument(metavar="ID", help="Id of the binding.")],
+    identifier: Id,
+    reason: Annotated[str, typer.Option("--reason", help="Why; the audit and the ledger keep it.")] = "",
     config: Config = DEFAULT_CONFIG,
     as_json: Json = False,
     reveal: Reveal = False,
 ) -> None:
     """End a binding: the next call is refused, a call that is up is left to finish."""
-    settings = settings_of(config)
+    _show_what(lambda store: store.bindings.end(identifier, now_ms(), by=who(), reason=reason), config, as_json, reveal)
 
-    async def finish() -> Binding:
-        async with binding_store(settings) as store:
-            if await store.bindings.get(identifier) is None:
-                raise NotFound(f"no binding {identifier}")
-            return await store.bindings.end(identifier, now())
 
-    show_row(row(asyncio.run(finish()), now(), reveal), as_json)
+@app.command("change")
+def change(
+    identifier: Id,
+    a: Annotated[str, typer.Option("--a", help="Another party A.")] = "",
+    b: Annotated[str, typer.Option("--b", help="Another party B.")] = "",
+    real_name: Annotated[str, typer.Option(help="Real-name reference of the parties then (R16).")] = "",
+    consent: Annotated[str, typer.Option(help="Reference of the consent of the parties then (R16).")] = "",
+    direction: Annotated[Direction | None, typer.Option(help="Who may call from now on.")] = None,
+    ring_seconds: Annotated[int | None, typer.Option(help="Longest ringing; 0: as in the settings.", min=0)] = None,
+    longest_seconds: Annotated[int | None, typer.Option(help="Longest call; 0: as in the settings.", min=0)] = None,
+    most_calls: Annotated[int | None, typer.Option(help="Calls it admits in its life; 0: any number.", min=0)] = None,
+    config: Config = DEFAULT_CONFIG,
+    as_json: Json = False,
+    reveal: Reveal = False,
+) -> None:
+    """Change a party, with new references, or the direction and the limits. Calls that are up go on as they are."""
+
+    async def work(store: Store) -> Binding:
+        async with store.transaction():
+            changed = await store.bindings.change(
+                identifier,
+                now_ms(),
+                direction=direction,
+                ring_seconds=ring_seconds,
+                longest_seconds=longest_seconds,
+                most_calls=most_calls,
+                by=who(),
+            )
+            if not (a or b or real_name or consent):
+                return changed
+            return await store.bindings.change_party(
+                identifier, now_ms(), a=a, b=b, real_name=real_name, consent=consent, by=who()
+            )
+
+    _show_what(work, config, as_json, reveal)

@@ -1,10 +1,12 @@
 """What every command shares: options, exit codes, tables or JSON, errors that end in a line and not in a traceback."""
 
+import getpass
 import json
 import os
 import sqlite3
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from enum import IntEnum
 from pathlib import Path
@@ -23,6 +25,7 @@ from cdr.store.files import JournalError
 from cdr.store.sqlite import CursorError
 from cdr.store.sqlite import StoreError as RecordStoreError
 from routing.errors import BindingError, StoreError
+from routing.errors import NotFound as NotRegistered
 from routing.numbers import mask, mask_text
 
 DEFAULT_CONFIG = Path("/etc/x700/x700.toml")
@@ -66,6 +69,8 @@ class Group(TyperGroup):
             return super().invoke(ctx)
         except ConfigError as error:
             _fail(Exit.USAGE, *error.problems)
+        except NotRegistered as error:
+            _fail(Exit.FAILED, error.message)
         except BindingError as error:
             _fail(Exit.REFUSED, f"refused: {error.field}: {error.message} (rule {error.rule})")
         except NoSwitch as error:
@@ -104,6 +109,18 @@ def report_crash(kind: type[BaseException], error: BaseException, trace: Traceba
 
 def settings_of(config: Path) -> Settings:
     return load(config, os.environ)
+
+
+def now_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+def who() -> str:
+    """Who gives the command, for the audit."""
+    try:
+        return f"cli:{getpass.getuser()}"
+    except (KeyError, OSError):  # a user without an account, as in some containers
+        return f"cli:{os.getuid()}"
 
 
 def number_shown(reveal: bool) -> Callable[[str], str]:
@@ -152,9 +169,20 @@ def cell(column: str, value: object) -> str:
         return format_instant(value)
     if value is None:
         return ""
+    if isinstance(value, dict):
+        return " ".join(_pairs(value))
     if isinstance(value, (list, tuple)):
         return " ".join(str(item) for item in value)
     return str(value)
+
+
+def _pairs(values: Mapping[str, object], path: str = "") -> Iterator[str]:
+    """What an object holds, as it is written on a command line: 'caller.per_hour=20'."""
+    for key, value in values.items():
+        if isinstance(value, dict):
+            yield from _pairs(value, f"{path}{key}.")
+        else:
+            yield f"{path}{key}={value}"
 
 
 DURATIONS = frozenset({"setup_ms", "talk_ms", "total_ms"})

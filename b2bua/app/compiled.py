@@ -30,6 +30,7 @@ MODULES = (
     "routing/numbers.py",
     "routing/plan.py",
     "routing/targets.py",
+    "routing/terms.py",
     "routing/store/reader.py",
     "routing/trunks.py",
 )

@@ -1,4 +1,4 @@
-"""Settings of what the switch asks of other servers about single calls: verification (R20), announcements (RFC 4240)."""
+"""Settings of what the switch asks other servers about single calls: verification (R20), announcements (RFC 4240)."""
 
 import re
 import ssl
@@ -183,8 +183,8 @@ def check_hooks(settings: "Settings") -> Iterator[Finding]:
     if verification.ca is not None:
         try:
             hook_context(verification)
-        except (OSError, ssl.SSLError) as error:
-            text = f"is no file of certificates ({error.strerror or error}); write the path of a PEM file"
+        except (OSError, ValueError) as error:
+            text = f"is no file of certificates ({error}); write the path of a PEM file"
             yield "verification", "ca", str(verification.ca), text
     if prompts.server is not None and not prompts.url:
         text = 'is empty, and the prompts of the media server have to lie somewhere; write "file:///prompts/"'

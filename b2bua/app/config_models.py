@@ -7,7 +7,9 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, Field, SecretStr, model_validator
 
 from b2bua.app.config_hooks import Prompts, Verification
+from b2bua.app.config_messages import Messages
 from b2bua.app.config_passwords import parse_passwords
+from b2bua.app.config_policy import Policy
 from b2bua.app.config_section import Section
 from b2bua.app.config_values import (
     Address,
@@ -175,6 +177,14 @@ class Routing(Section):
     )
 
 
+class Numbers(Section):
+    quarantine_hours: Annotated[Whole, Field(le=8760)] = Field(
+        default=24,
+        description="After its last binding a middle number is not allocated again for so many hours. A binding that "
+        "names its number may have it at once.",
+    )
+
+
 class Journal(Section):
     directory: Path = Field(default=Path("journal"), description="Directory of the journal's segments.")
     segment_mib: Annotated[Whole, Field(ge=1, le=4096)] = Field(
@@ -261,6 +271,12 @@ class Api(Section):
     )
     replay_seconds: Annotated[Seconds, Field(le=3600)] = Field(
         default=300.0, description="A signed request is taken once, and so many seconds from its time, before or after."
+    )
+    webhook_seconds: Annotated[Seconds, Field(le=60)] = Field(
+        default=10.0, description="A webhook that has not answered after these seconds is tried again later."
+    )
+    webhook_parallel: Annotated[Positive, Field(le=256)] = Field(
+        default=8, description="Requests at one time to one webhook that answers; to one that fails there is one."
     )
 
 
@@ -420,6 +436,7 @@ class Settings(Section):
     sip: Sip = Sip()
     limits: Limits = Limits()
     routing: Routing = Routing()
+    numbers: Numbers = Numbers()
     journal: Journal = Journal()
     records: Records = Records()
     keys: Keys = Keys()
@@ -427,8 +444,10 @@ class Settings(Section):
     api: Api = Api()
     log: Log = Log()
     dns: Dns = Dns()
+    policy: Policy = Policy()
     verification: Verification = Verification()
     prompts: Prompts = Prompts()
+    messages: Messages = Messages()
     listener: tuple[ListenerSettings, ...] = ()
     trunk: tuple[TrunkSettings, ...] = ()
     keyring: SecretStr = SecretStr("")
@@ -479,6 +498,7 @@ SECTIONS: Mapping[str, type[Section]] = {
     "sip": Sip,
     "limits": Limits,
     "routing": Routing,
+    "numbers": Numbers,
     "journal": Journal,
     "records": Records,
     "keys": Keys,
@@ -486,8 +506,10 @@ SECTIONS: Mapping[str, type[Section]] = {
     "api": Api,
     "log": Log,
     "dns": Dns,
+    "policy": Policy,
     "verification": Verification,
     "prompts": Prompts,
+    "messages": Messages,
     "listener": ListenerSettings,
     "trunk": TrunkSettings,
 }

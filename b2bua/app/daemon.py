@@ -108,9 +108,10 @@ async def _serve(settings: Settings, read: Callable[[], Settings]) -> int:
 
 
 async def _drain(shell: Shell, signals: "asyncio.Queue[signal.Signals]", seconds: float) -> bool:
-    """Wait for the live calls to end, at most so long; True when a second signal cut it short."""
+    """Wait for the live calls to end, and for the word on messages under way, at most so long; True when a second
+    signal cut it short."""
     end = shell.loop.time() + seconds
-    while shell.switch.active_calls and shell.loop.time() < end:
+    while (shell.switch.active_calls or shell.switch.messages.under_way) and shell.loop.time() < end:
         if not signals.empty():
             return True
         await asyncio.sleep(POLL_SECONDS)

@@ -8,6 +8,8 @@ from typing import Any, NamedTuple
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from b2bua.app.message_metrics import MessageFigures, message_families, message_figures
+from b2bua.app.policy_metrics import PolicyFigures, policy_families, policy_figures
 from b2bua.app.reloader import Reloads
 from b2bua.app.service_metrics import ServiceFigures, service_families, service_figures
 from b2bua.app.shell import Shell
@@ -55,6 +57,8 @@ class Snapshot(NamedTuple):
     lag_bytes: int
     recorder: Status
     service: ServiceFigures
+    messages: MessageFigures
+    policy: PolicyFigures
 
 
 def snapshot(shell: Shell, records_directory: Path, reloads: Reloads) -> Snapshot:
@@ -94,6 +98,8 @@ def snapshot(shell: Shell, records_directory: Path, reloads: Reloads) -> Snapsho
         shell.journal.backlog(Position(status.segment, status.offset)),
         status,
         service_figures(shell, reloads),
+        message_figures(shell),
+        policy_figures(shell),
     )
 
 
@@ -188,6 +194,8 @@ class SwitchCollector(Collector):
         yield _counter("x700_journal_syncs", "Forced writes to disk", (), {(): now.journal.syncs})
         yield _counter("x700_journal_sync_failures", "Forced writes that failed", (), {(): now.journal.sync_failures})
         yield from service_families(now.service)
+        yield from message_families(now.messages)
+        yield from policy_families(now.policy)
         yield _gauge("x700_journal_queued", "Writes waiting in memory for the disk", (), {(): now.journal.queued})
         yield _gauge("x700_journal_failed", "1 while records cannot be written", (), {(): int(now.journal_failed)})
         yield _gauge("x700_journal_lag_bytes", "Journal bytes the recorder has not stored yet", (), {(): now.lag_bytes})

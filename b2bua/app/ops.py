@@ -123,7 +123,8 @@ class _Handler(WSGIRequestHandler):
 
 
 class ControlSocket:
-    """One JSON object a line there, one back. Commands: calls, hangup, trunks, tables, health, reload."""
+    """One JSON object a line there, one back. Commands: calls, hangup, messages, discard, trunks, tables,
+    health, reload."""
 
     def __init__(self, shell: Shell, path: Path, reloader: Reloader) -> None:
         self._shell = shell
@@ -167,6 +168,8 @@ class ControlSocket:
         switch = self._shell.switch
         if command == "calls":
             return _live_calls(switch, request)
+        if command == "messages":
+            return {"messages": [message._asdict() for message in switch.messages.live()]}
         if command == "trunks":
             return {"trunks": [target._asdict() for target in switch.trunk_view(self._shell.now())]}
         if command == "tables":
@@ -184,7 +187,16 @@ class ControlSocket:
 
             self._shell.enter(hang_up)
             return {"ok": True} if found else {"error": "no live call has this id"}
-        known = "calls, hangup, trunks, tables, health and reload"
+        if command == "discard":
+            found = False
+
+            def give_up(now: Any) -> None:
+                nonlocal found
+                found = switch.discard(str(request.get("id", "")), now)
+
+            self._shell.enter(give_up)
+            return {"ok": True} if found else {"error": "no message that waits has this id"}
+        known = "calls, hangup, messages, discard, trunks, tables, health and reload"
         return {"error": f"unknown command {str(command)[:40]!r}; there are {known}"}
 
 

@@ -206,10 +206,9 @@ class Recorder:
                 damaged += 1
                 self._reader.keep(batch.segment)
                 continue
-            before = self._assembler.repeated
             completed = self._assembler.feed(entry)
             records += completed
-            if self._wanted and self._assembler.repeated == before:
+            if self._wanted:
                 attempt = self._assembler.attempt(entry.record_id) if isinstance(entry, Answered) else None
                 notices += notices_of(entry, attempt, completed)
         if damaged:

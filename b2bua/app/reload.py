@@ -29,6 +29,15 @@ LIVE = frozenset(
         "prompts.repeat", "prompts.calls", "prompts.files",
         "routing.park_seconds", "routing.decision_seconds", "routing.inactive_block_ends_calls",
         "log.level", "log.format",
+        "messages.enabled", "messages.sms", "messages.sms_sender", "messages.sms_report", "messages.longest_hours",
+        "messages.retry_seconds", "messages.longest_retry_seconds", "messages.report_seconds",
+        "messages.longest_bytes", "messages.most_waiting", "messages.keywords", "messages.typed_numbers",
+        "policy.allow", "policy.deny", "policy.caller_per_minute", "policy.caller_per_hour", "policy.caller_per_day",
+        "policy.caller_concurrent", "policy.caller_distinct_x", "policy.binding_per_minute",
+        "policy.binding_per_hour", "policy.binding_per_day", "policy.binding_concurrent", "policy.number_per_minute",
+        "policy.number_per_hour", "policy.number_per_day", "policy.number_concurrent", "policy.user_per_minute",
+        "policy.user_per_hour", "policy.user_per_day", "policy.user_concurrent", "policy.fan_out_numbers",
+        "policy.fan_out_seconds", "policy.fan_out_block_seconds",
     )
 )  # fmt: skip
 # What the recorder takes over by itself when it gets the signal, too.

@@ -7,25 +7,34 @@ import secrets
 from collections.abc import Callable, Container, Mapping, Sequence
 from time import monotonic, time_ns
 
+from pydantic import SecretStr
+
 from b2bua.app.config import Settings
-from b2bua.app.config_hooks import prompt_settings
+from b2bua.app.config_hooks import Verification, prompt_settings
+from b2bua.app.config_messages import message_settings
+from b2bua.app.config_policy import policy_settings
 from b2bua.app.listeners import MAIN, Doors
+from b2bua.app.message_store import MessageStore, Told
+from b2bua.app.policing import MEMORY_SECONDS, Policing
 from b2bua.app.resolver import Resolver
 from b2bua.app.streams import StreamLimits, Streams
 from b2bua.app.syncer import Syncer
 from b2bua.app.tokens import Tokens
 from b2bua.app.udp import UdpSocket
+from b2bua.app.verification import FAILED_OPEN, PASSED, REFUSED, SKIPPED, VerificationFigures, Verifier, question
+from b2bua.call.stored import Stored
 from b2bua.call.switch import Now, Switch, SwitchSettings
 from b2bua.sip.parser import Limits
 from b2bua.sip.timers import TimerValues
 from b2bua.sip.transaction import Flow
 from cdr.journal import encode_event, frame
-from cdr.record import Boot, Event
+from cdr.record import Boot, Event, Kept
 from cdr.seal import Seal
 from cdr.store.segments import Writer
 from routing.decide import Query, Reason, Refusal, Route, decide
 from routing.errors import StoreError
 from routing.plan import CALLABLE, Plan
+from routing.policy import NO_POLICY
 from routing.store.reader import Reader
 from routing.targets import Choice
 
@@ -41,7 +50,10 @@ JOURNAL_SECONDS = 1.0
 TEND_SECONDS = 1.0
 # How often it is asked whether an overload is over.
 LOAD_SECONDS = 0.5
+MESSAGES_NAME = "messages.db"  # in the data directory
+KEPT_IDS = 1000  # in one line of the journal
 NO_PLAN = -1  # the store could not be read yet
+STALE_PLAN = -2  # it is to be read again, whatever its counter says
 # Cyclic garbage is rare here, objects that live for a call are many: walk them seldom.
 GC_THRESHOLDS = (50_000, 20, 50)
 
@@ -77,24 +89,41 @@ class Shell:
         self._log = log
         self._plan = Plan(())
         self._plan_version = NO_PLAN
+        self._policy = NO_POLICY
+        self.policing = Policing(settings, seal, self.switch, log, self.enter, self.loop.call_soon)
         self._random = random.SystemRandom().random
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = 0.0
         self._tickers: list[asyncio.TimerHandle] = []
         self._syncer = Syncer(journal)
+        self.message_store = MessageStore(settings.node.data_dir / MESSAGES_NAME, seal, self._told)
+        self._kept = self.message_store.load()
         self._resolver = Resolver(settings.dns, self._resolved, log, self.switch.listeners.reaches)
         self._cut = settings.routing.inactive_block_ends_calls
+        self.verification = VerificationFigures()
+        self._hook = (settings.verification, settings.verification_secret)
+        self._verifier: Verifier | None = None
+        self._message_failure = ""
         self._closing = False
         self._resuming = False
 
     def start(self) -> None:
         """Write that we are here, then open the door."""
-        self._append([Boot(self._node, self.instance, _now().utc_ms)])
+        kept, self._kept = self._kept, []
+        living = [each.message.record_id for each in kept if each.state is not Stored.DONE]
+        named = [Kept(self.instance, tuple(living[at : at + KEPT_IDS])) for at in range(0, len(living), KEPT_IDS)]
+        self._append([*named, Boot(self._node, self.instance, _now().utc_ms)])
+        self.message_store.start()
         self._refresh_plan()
+        self.policing.start(self._policy, _now().utc_ms)
         self._every(PLAN_SECONDS, self._refresh_plan)
+        self._every(MEMORY_SECONDS, self._remember)
+        self._verify_by(*self._hook)
         self._every(JOURNAL_SECONDS, self._note_journal)
         self._every(LOAD_SECONDS, self._note_load)
+        self._every(JOURNAL_SECONDS, self._note_messages)
         self.enter(self.switch.start)
+        self.enter(lambda now: self.switch.resume(kept, now))
         self._resolver.resolve(self.trunks)
         gc.collect()
         gc.freeze()
@@ -124,6 +153,12 @@ class Shell:
         self.streams.limits = stream_limits(settings)
         self.streams.message = self.switch.limits.message
         self._cut = settings.routing.inactive_block_ends_calls
+        self.policing.settings = policy_settings(settings.policy)
+        self._plan_version = NO_PLAN if self._plan_version == NO_PLAN else STALE_PLAN
+        self._refresh_plan()
+        if self._hook != (settings.verification, settings.verification_secret):
+            self._hook = (settings.verification, settings.verification_secret)
+            self._verify_by(*self._hook)
 
     async def close(self) -> None:
         """Close the door and the journal. Calls must be over by now."""
@@ -136,6 +171,11 @@ class Shell:
             ticker.cancel()
         if self._timer is not None:
             self._timer.cancel()
+        if self._verifier is not None:
+            await asyncio.to_thread(self._verifier.close)
+        self._remember()
+        await asyncio.to_thread(self.policing.close)
+        await asyncio.to_thread(self.message_store.close)
         await asyncio.to_thread(self._syncer.close)
         await asyncio.to_thread(self.journal.close)
         self.doors.close()
@@ -198,6 +238,24 @@ class Shell:
         load.waited = 0.0
         self._pump(now)
 
+    def _told(self, told: Told) -> None:
+        """The message store, in its own thread: these orders are carried out, or cannot be."""
+        self.loop.call_soon_threadsafe(self._on_disk, told)
+
+    def _on_disk(self, told: Told) -> None:
+        if self._closing:
+            return
+        try:
+            self.enter(lambda now: self.switch.on_disk(told, now))
+        except Exception as error:  # noqa: BLE001 - as above
+            self._defect(error)
+
+    def _note_messages(self) -> None:
+        failure = self.message_store.failure
+        if failure != self._message_failure:
+            self._message_failure = failure
+            self._log("message_store_failed" if failure else "message_store_recovered", reason=failure)
+
     def _send_elsewhere(self, wire: bytes, flow: Flow) -> None:
         """Not by the one UDP socket that takes nearly everything."""
         socket = self.doors.udp.get(flow.listener)
@@ -224,11 +282,17 @@ class Shell:
         while queries := switch.queries():
             down = switch.down(now)
             for query in queries:
-                switch.decided(query, self._decide(query, down, now), now)
+                decision = self._decide(query, down, now)
+                if self._verifier is None or isinstance(decision, Refusal):
+                    switch.decided(query, decision, now)
+                else:
+                    self._verify(self._verifier, query, decision, now)
         records = switch.records()
         if records and not self._append(records):
             switch.unwritten(records, now)
             self._append(switch.records())
+        if orders := switch.messages.take_orders():
+            self.message_store.put(orders)
         socket = self.socket
         for wire, flow in switch.outgoing():
             if flow.listener == MAIN:
@@ -247,14 +311,74 @@ class Shell:
             self._log(change.event, trunk=change.trunk, target=change.target, seconds=round(change.seconds))
         self._arm(now)
 
-    def _decide(self, query: Query, down: Container[str], now: Now) -> Route | Refusal:
-        """Routing's answer. Without any plan yet, or when routing has a bug, nobody may call: deny by default (R1)."""
+    def _decide(self, query: Query, down: Container[str], now: Now, again: bool = False) -> Route | Refusal:
+        """Routing's answer, for the first time or ``again``. Without any plan yet, or when routing has a bug, nobody may
+        call: deny by default (R1)."""
         if self._plan_version != NO_PLAN:
             try:
-                return decide(query, self._plan, self.bindings.find, self.trunks, down, now.utc_ms, self._random)
+                return decide(
+                    query,
+                    self._plan,
+                    self.bindings.find,
+                    self.trunks,
+                    down,
+                    now.utc_ms,
+                    self._random,
+                    self.switch.last_callers.get,
+                    self._policy,
+                    None if again else self.switch.counters,
+                )
             except Exception as error:  # noqa: BLE001 - the call must have an answer and its record
                 self._defect(error)
         return Refusal(Reason.STORE_UNAVAILABLE, query.caller, query.dialled)
+
+    # the verification hook
+
+    def _verify_by(self, settings: Verification, secret: SecretStr) -> None:
+        """Ask this hook from now on, if any; the one before still answers what it was asked."""
+        if self._verifier is not None:
+            self._verifier.retire()
+        self._verifier = None
+        if settings.scope != "none":
+            self._verifier = Verifier(settings, secret, self.verification, self._log)
+
+    def _verify(self, verifier: Verifier, query: Query, route: Route, now: Now) -> None:
+        """Put an attempt that the rules admit to the hook, if it is one for it; the switch goes on meanwhile."""
+        binding = route.binding
+        if not verifier.everything and not self._policy.verifies(binding.business_user, binding.scenario):
+            self.switch.decided(query, route, now, SKIPPED)
+            return
+        record_id = self.switch.record_of(query)
+        body = question(record_id, query.kind, route, now.utc_ms)
+        word = verifier.ask(record_id, body, lambda word: self._answered(query, route, word))
+        if word:
+            self._verified(query, route, word, now)
+
+    def _answered(self, query: Query, route: Route, word: str) -> None:
+        """The hook has spoken, or had its time."""
+        try:
+            self.enter(lambda now: self._verified(query, route, word, now))
+        except Exception as error:  # noqa: BLE001 - one answer must never stop the others
+            self._defect(error)
+
+    def _verified(self, query: Query, route: Route, word: str, now: Now) -> None:
+        """Go on with what was put to the hook."""
+        switch = self.switch
+        if not switch.record_of(query):
+            return  # the caller has given up
+        decision: Route | Refusal = route
+        if word == PASSED or word == FAILED_OPEN:
+            # a block, or the end of the binding, may have come meanwhile
+            decision = self._decide(query, switch.down(now), now, again=True)
+            if isinstance(decision, Route) and _parties(decision) != _parties(route):
+                if self._verifier is not None:
+                    self._verify(self._verifier, query, decision, now)
+                    return
+                word = ""
+        else:
+            reason = Reason.VERIFICATION_REFUSED if word == REFUSED else Reason.VERIFICATION_FAILED
+            decision = Refusal(reason, route.caller, route.dialled, route.binding)
+        switch.decided(query, decision, now, word)
 
     def _arm(self, now: Now) -> None:
         deadline = self.switch.deadline()
@@ -301,15 +425,23 @@ class Shell:
             version = self.bindings.changes()
             if version != self._plan_version:
                 self._plan = self.bindings.plan()
+                self._policy = self.bindings.policy(self.policing.settings, _now().utc_ms)
                 self._plan_version = version
+                self.policing.take(self._policy)
                 if self._cut:
                     self.enter(self._end_withdrawn)
             failure = ""
         except StoreError as error:
             failure = str(error)
+        self.policing.heed(_now().utc_ms)
         if failure != self.store_failure:
             self.store_failure = failure
             self._log("store_failed" if failure else "store_recovered", reason=failure)
+
+    def _remember(self) -> None:
+        # lines that wait in memory for the disk lie behind a position that is none
+        if not self.journal.failed:
+            self.policing.remember(self.journal.position, _now().utc_ms)
 
     def _end_withdrawn(self, now: Now) -> None:
         plan = self._plan
@@ -340,6 +472,11 @@ class Shell:
                 self._defect(error)
 
         self._tickers.append(self.loop.call_later(seconds, tick))
+
+
+def _parties(route: Route) -> tuple[str, str, str]:
+    """Who is connected to whom, and why."""
+    return route.binding.id, route.caller, route.callee
 
 
 def stream_limits(settings: Settings) -> StreamLimits:
@@ -377,6 +514,7 @@ def switch_settings(settings: Settings) -> SwitchSettings:
         digest_window_seconds=limits.digest_window_seconds,
         digest_ignore_seconds=limits.digest_ignore_seconds,
         prompts=prompt_settings(settings.prompts),
+        messages=message_settings(settings.messages),
     )
 
 

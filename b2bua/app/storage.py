@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from b2bua.app.config import Settings
 from routing.store.sqlite import Store
 
+HOUR_MS = 3_600_000
 PRIVATE = 0o700  # what lies there is sealed, but nobody else's business
 
 
@@ -19,5 +20,6 @@ def make_directories(settings: Settings) -> None:
 async def binding_store(settings: Settings) -> AsyncIterator[Store]:
     """The binding store for writing, created where there is none."""
     make_directories(settings)
-    async with await Store.open(settings.routing.store, settings.seal()) as store:
+    quarantine_ms = settings.numbers.quarantine_hours * HOUR_MS
+    async with await Store.open(settings.routing.store, settings.seal(), quarantine_ms=quarantine_ms) as store:
         yield store

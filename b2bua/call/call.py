@@ -112,6 +112,7 @@ class Call(Timer):
         "_targets",
         "_tried",
         "answered_ms",
+        "binding",
         "callee",
         "callee_number",
         "caller",
@@ -152,6 +153,7 @@ class Call(Timer):
         self._egress_call_id = ""
         self.counted = ""  # the egress trunk on whose limit this call stands
         self.route: Route | None = None
+        self.binding: Binding | None = None  # from routing's word to the end of the call
         self.prompt: Prompt | None = None
         self.verification = ""  # what came of the verification hook (R20), for the record
         self.offer = b""
@@ -184,6 +186,7 @@ class Call(Timer):
     def connect(self, route: Route, targets: list[TargetState]) -> None:
         """Routing said yes: try ``targets`` in order."""
         self.route = route
+        self.binding = route.binding
         self.caller_number, self.callee_number, self.x = route.caller, route.callee, route.dialled
         self._targets = targets
         self.state = CallState.SETUP
@@ -491,7 +494,7 @@ class Call(Timer):
                 caller=self.caller_number,
                 callee=self.callee_number,
                 calling=calling,
-                x=self.x,
+                x=binding.x if binding else self.x,
                 y=binding.y if binding else "",
                 provider=binding.provider if binding else "",
                 business_user=binding.business_user if binding else "",

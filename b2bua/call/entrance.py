@@ -10,7 +10,9 @@ from b2bua.call.credentials import Accounts
 from b2bua.call.extensions import unsupported
 from b2bua.call.leg import ACCEPT, ALLOW, SUPPORTED, Signalling, cause_line
 from b2bua.call.listeners import asks_secure, contact_uri
+from b2bua.call.messages import Messages
 from b2bua.call.origins import Origins
+from b2bua.call.payload import ACCEPTED, ACCEPTED_WITHOUT_SMS
 from b2bua.call.privacy import claimed_caller
 from b2bua.call.refusals import Local, verdict_of
 from b2bua.call.session import session_description
@@ -68,6 +70,8 @@ class Interior(Exchange, Protocol):
     def journal_tight(self) -> bool: ...
     @property
     def active_calls(self) -> int: ...
+    @property
+    def messages(self) -> Messages: ...
 
     def begin(self, call: Call) -> None: ...
     def ask(self, call: Call, query: Query) -> None: ...
@@ -128,6 +132,8 @@ class Entrance:
         """A request outside of any dialog."""
         if request.method == "INVITE":
             self._on_invite(transaction, request, trunk)
+        elif request.method == "MESSAGE" and self._interior.limits.messages.enabled:
+            self._on_message(transaction, request, trunk)
         elif self._origins.present(trunk):
             self.answer(transaction, request)
         else:
@@ -159,15 +165,9 @@ class Entrance:
     # a new call
 
     def _on_invite(self, transaction: ServerTransaction, request: Request, trunk: Trunk) -> None:
-        if self._turned_away(transaction, trunk):
+        if self._turned_away(transaction, trunk) or self._unrecordable(transaction, trunk):
             return
         interior, signalling = self._interior, self._signalling
-        if interior.journal_failure and interior.journal_tight:
-            verdict = verdict_of(Local.JOURNAL_FAILED)
-            lines = (f"Retry-After: {verdict.retry_after}", cause_line(verdict.q850, verdict.text))
-            signalling.answer(transaction, verdict.status, lines)
-            interior.statistics.refusals[trunk.name, Local.JOURNAL_FAILED] += 1
-            return
         self._sequence += 1
         call = Call(interior, self._sequence, f"{self._instance}{self._sequence:08x}", trunk, request.call_id)
         dialled, uri_error = _dialled(request)
@@ -195,6 +195,30 @@ class Entrance:
             call.caller.own = (*call.caller.own, timestamp)
         signalling.answer(transaction, 100, (f"Timestamp: {timestamp}",) if timestamp else ())
         interior.ask(call, Query(call.handle, trunk.name, call.x, call.caller_number, trunk.accept_zero))
+
+    def _on_message(self, transaction: ServerTransaction, request: Request, trunk: Trunk) -> None:
+        """A short message, or the confirmation of one."""
+        messages = self._interior.messages
+        if messages.take_report(transaction, request, trunk):
+            return
+        if self._turned_away(transaction, trunk) or self._unrecordable(transaction, trunk):
+            return
+        self._sequence += 1
+        now = self._signalling.now.monotonic
+        rated = self._trunk_load.take_in(trunk, now) and self._rate.take(now)
+        record_id = f"{self._instance}{self._sequence:08x}"
+        messages.enter(transaction, request, trunk, self._sequence, record_id, rated)
+
+    def _unrecordable(self, transaction: ServerTransaction, trunk: Trunk) -> bool:
+        """The room that is left for records is for the ends of live calls: 503, only counted."""
+        interior = self._interior
+        if not (interior.journal_failure and interior.journal_tight):
+            return False
+        verdict = verdict_of(Local.JOURNAL_FAILED)
+        lines = (f"Retry-After: {verdict.retry_after}", cause_line(verdict.q850, verdict.text))
+        self._signalling.answer(transaction, verdict.status, lines)
+        interior.statistics.refusals[trunk.name, Local.JOURNAL_FAILED] += 1
+        return True
 
     def _turned_away(self, transaction: ServerTransaction, trunk: Trunk) -> bool:
         """Overload: 503 before any work, neither recorded nor repeated, and the same again for the same INVITE."""
@@ -264,7 +288,11 @@ class Entrance:
 
 
 def _answer_lines(settings: SwitchSettings) -> tuple[str, ...]:
-    return (ALLOW, ACCEPT, SUPPORTED, f"Server: {settings.product}")
+    server = f"Server: {settings.product}"
+    if not settings.messages.enabled:
+        return (ALLOW, ACCEPT, SUPPORTED, server)
+    bodies = ACCEPTED if settings.messages.sms else ACCEPTED_WITHOUT_SMS
+    return (f"{ALLOW}, MESSAGE", ACCEPT, bodies, SUPPORTED, server)
 
 
 def _dialled(request: Request) -> tuple[str, Local | None]:

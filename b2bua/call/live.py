@@ -10,8 +10,8 @@ __all__ = ["LiveCall", "live_call", "live_calls", "provider_of"]
 
 
 class LiveCall(NamedTuple):
-    """Real numbers are masked. Times are UTC milliseconds, 0: not yet. ``number`` grows from call to call. The last four
-    are empty while no binding is known."""
+    """Real numbers are masked. Times are UTC milliseconds, 0: not yet. ``number`` grows from call to call. The last
+    four are empty while no binding is known."""
 
     id: str
     state: str
@@ -31,12 +31,12 @@ class LiveCall(NamedTuple):
 
 def provider_of(call: Call) -> str:
     """Whose binding the call uses, '' while none is known."""
-    return "" if call.route is None else call.route.binding.provider
+    return "" if call.binding is None else call.binding.provider
 
 
 def live_call(call: Call) -> LiveCall:
     """A call as it stands now."""
-    binding = None if call.route is None else call.route.binding
+    binding = call.binding
     return LiveCall(
         call.record_id,
         call.state.name.lower(),
@@ -58,8 +58,8 @@ def live_call(call: Call) -> LiveCall:
 def live_calls(
     calls: Iterable[Call], provider: str = "", after: int = 0, limit: int = 0, record_id: str = ""
 ) -> list[LiveCall]:
-    """Calls in the order they came, at most ``limit`` (0: all) from behind the one whose number is ``after``: all, those
-    of a provider, or the one of an id. Only what is returned is built: the switch stands still meanwhile."""
+    """Calls in the order they came, at most ``limit`` (0: all) from behind the one whose number is ``after``: all,
+    those of a provider, or the one of an id. Only what is returned is built: the switch stands still meanwhile."""
     found: list[LiveCall] = []
     for call in calls:
         if (

@@ -26,8 +26,8 @@ class Report(StrEnum):
 @dataclass(frozen=True, slots=True)
 class MessageSettings:
     """Times in seconds, sizes in bytes; ``most`` is how many may wait at one time. ``sms``: whether
-    application/vnd.3gpp.sms is taken. ``report_seconds``: so long the callee's phone has to confirm a short message that
-    its network has taken."""
+    application/vnd.3gpp.sms is taken. ``report_seconds``: so long the callee's phone has to confirm a short message
+    that its network has taken."""
 
     enabled: bool = True
     sms: bool = True

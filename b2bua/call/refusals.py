@@ -8,6 +8,7 @@ mapped by two more tables below.
 from enum import StrEnum
 from typing import Final, NamedTuple
 
+from routing.content import Finding
 from routing.decide import Reason
 
 __all__ = [
@@ -33,6 +34,11 @@ class Outcome(StrEnum):
     REJECTED = "rejected"  # the callee or its network said no
     FAILED = "failed"  # no route carried the call
     REFUSED = "refused"  # we said no
+    # of messages
+    DELIVERED = "delivered"
+    DROPPED = "dropped"  # for what it says, or for who sends it (R15)
+    EXPIRED = "expired"  # nobody took it in its time
+    UNKNOWN = "unknown"  # the process was killed while it was under way
 
 
 class Local(StrEnum):
@@ -66,6 +72,12 @@ class Local(StrEnum):
     BLOCKED = "blocked"
     REFRESH_FAILED = "refresh_failed"
     SESSION_EXPIRED = "session_expired"
+    MESSAGE_TOO_LARGE = "message_too_large"
+    MESSAGE_QUEUE_FULL = "message_queue_full"
+    MESSAGE_STORE_FAILED = "message_store_failed"
+    SENDER_MISMATCH = "sender_mismatch"
+    MESSAGE_EXPIRED = "message_expired"
+    DELIVERY_UNKNOWN = "delivery_unknown"
 
 
 class Verdict(NamedTuple):
@@ -145,6 +157,17 @@ REFUSALS: Final[dict[str, Verdict]] = {
     Local.BLOCKED: Verdict(403, 21, "blocked"),
     Local.REFRESH_FAILED: Verdict(500, 102, "session refresh failed"),
     Local.SESSION_EXPIRED: Verdict(500, 102, "session expired"),
+    # messages: what they are, what they say, what becomes of them
+    Local.MESSAGE_TOO_LARGE: Verdict(513, 127, "message too large"),
+    Local.SENDER_MISMATCH: Verdict(403, 21, "sender named twice"),
+    Local.MESSAGE_QUEUE_FULL: Verdict(503, 42, "too many messages waiting", 30),
+    Local.MESSAGE_STORE_FAILED: Verdict(503, 41, "message cannot be stored", 10),
+    Finding.VERIFICATION_CODE: Verdict(403, 21, "verification code"),
+    Finding.SERVICE_SENDER: Verdict(403, 21, "service sender"),
+    Finding.KEYWORD: Verdict(403, 21, "text not allowed"),
+    Finding.PHONE_NUMBER: Verdict(403, 21, "telephone number in text"),
+    Local.MESSAGE_EXPIRED: Verdict(480, 102, "not delivered in time"),
+    Local.DELIVERY_UNKNOWN: Verdict(408, 102, "delivery not known"),
 }
 
 

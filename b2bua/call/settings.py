@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from b2bua.call.message_settings import MessageSettings
 from b2bua.sip.parser import Limits
 from b2bua.sip.session_expires import Preference, Terms
 from b2bua.sip.timers import TimerValues
@@ -56,6 +57,7 @@ class SwitchSettings:
     digest_window_seconds: float = 60.0
     digest_ignore_seconds: float = 300.0
     prompts: PromptSettings | None = None
+    messages: MessageSettings = field(default_factory=MessageSettings)
 
     @property
     def session_terms(self) -> Terms | None:

@@ -36,6 +36,8 @@ class Statistics:
         "challenges",
         "challenges_answered",
         "drops",
+        "message_attempts",
+        "message_outcomes",
         "outcomes",
         "prompts",
         "refreshes_received",
@@ -50,6 +52,8 @@ class Statistics:
         self.attempts: Counter[str] = Counter()  # by ingress trunk
         self.outcomes: Counter[tuple[str, str]] = Counter()  # by ingress trunk and outcome
         self.refusals: Counter[tuple[str, str]] = Counter()  # by ingress trunk and reason
+        self.message_attempts: Counter[str] = Counter()  # by ingress trunk
+        self.message_outcomes: Counter[tuple[str, str]] = Counter()  # by ingress trunk and outcome
         self.drops: Counter[str] = Counter()  # datagrams dropped before parsing, by cause
         self.setup: dict[str, Histogram] = {}  # by egress trunk
         self.answer: dict[str, Histogram] = {}  # likewise

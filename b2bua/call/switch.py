@@ -8,6 +8,7 @@ from b2bua.call.admission import SourceGuard
 from b2bua.call.authentication import Authentication
 from b2bua.call.call import Call, CallState
 from b2bua.call.callee import CalleeLeg
+from b2bua.call.courier import Courier, Side
 from b2bua.call.credentials import Accounts
 from b2bua.call.entrance import TURNED_AWAY, Entrance
 from b2bua.call.exit import Exit
@@ -15,6 +16,7 @@ from b2bua.call.extensions import unsupported
 from b2bua.call.leg import ACCEPT, Leg, Now, Signalling
 from b2bua.call.listeners import Listeners
 from b2bua.call.live import LiveCall, live_calls, provider_of
+from b2bua.call.messages import Messages
 from b2bua.call.origins import Origins
 from b2bua.call.probing import Probe, Prober
 from b2bua.call.prompt import MEDIA_SERVER, Prompt, Prompts, media_trunk
@@ -22,6 +24,7 @@ from b2bua.call.refusals import Local
 from b2bua.call.session_timer import SessionTimers
 from b2bua.call.settings import SwitchSettings
 from b2bua.call.statistics import Statistics
+from b2bua.call.stored import Kept
 from b2bua.call.timed import TimedLeg
 from b2bua.call.tripwire import Tripwire
 from b2bua.call.trunk_load import TrunkLoad
@@ -31,7 +34,9 @@ from b2bua.sip.message import Request
 from b2bua.sip.stream import FramingError
 from b2bua.sip.transaction import Flow, ServerTransaction
 from cdr import record
+from routing.counters import Counters
 from routing.decide import Query, Refusal, Route
+from routing.last_callers import LastCallers
 from routing.numbers import bare_digits
 from routing.targets import Choice
 from routing.trunks import Trunk
@@ -91,10 +96,23 @@ class Switch:
         self._exit = Exit(self.signalling, self.listeners, self.states, self._trunk_load, self._accounts)
         self.load = self._entrance.load
         self._guard = SourceGuard(settings.source_messages_per_second, settings.source_burst)
+        self.counters = Counters()  # what caps compare with; the shell gives them a file behind
+        self.last_callers = LastCallers()
         self._calls: dict[int, Call] = {}
         self._asked: list[Call] = []  # calls whose queries the shell has at the moment
         self._queries: list[Query] = []
         self._records: list[record.Event] = []
+        self.messages = Messages(
+            self,
+            self.signalling,
+            self.listeners,
+            self.states,
+            self.origins,
+            self._exit,
+            self._trunk_load,
+            self._accounts,
+            self._pick,
+        )
         probe_lines = (ACCEPT, f"User-Agent: {settings.product}")
         self._started = False
         self._prober = Prober(self.signalling, self.states, self._exit.flow_to, probe_lines, self._pick, self._accounts)
@@ -190,21 +208,57 @@ class Switch:
         """The answer to a query; ignored when the caller has given up meanwhile. ``verification``: what the hook has
         said to it, '' where none was asked."""
         self.signalling.now = now
+        self.counters.decided(query.call)
         call = self._calls.get(query.call)
         if call is None or call.state is not CallState.DECIDING or call.caller is None:
+            if call is None:
+                self.counters.release(query.call)  # routing spoke after its end
+            if query.kind == "message":
+                if isinstance(decision, Route) and decision.binding.group and decision.calling == "a":
+                    self.last_callers.note(decision.binding.id, decision.caller)
+                self.messages.decided(query, decision, verification)
+                self._settle(None)
             return
         call.verification = verification
         if isinstance(decision, Refusal):
             call.refuse(decision)
         else:
             call.caller.forbidden = bare_digits(decision.callee).encode()
+            if decision.binding.group and decision.calling == "a":
+                self.last_callers.note(decision.binding.id, decision.caller)
             call.connect(decision, self.states.route(decision.trunks, now.monotonic))
         self._settle(None)
 
     def record_of(self, query: Query) -> str:
         """The record id of the attempt that a query is for, '' when the caller has given up meanwhile."""
+        if query.kind == "message":
+            return self.messages.record_of(query.call)
         call = self._calls.get(query.call)
         return call.record_id if call is not None and call.state is CallState.DECIDING else ""
+
+    def undecided(self) -> list[str]:
+        """The record ids of calls that were counted and have no line in the journal yet."""
+        found = [
+            call.record_id if (call := self._calls.get(handle)) is not None else self.messages.record_of(handle)
+            for handle in self.counters.undecided()
+        ]
+        return [record_id for record_id in found if record_id]
+
+    # messages on disk
+
+    def resume(self, kept: Sequence[Kept], now: Now) -> None:
+        """Take up the messages that the process before has left on disk; once, after its ``Kept`` and ``Boot`` stand in
+        the journal."""
+        self.signalling.now = now
+        self.messages.resume(kept)
+        self._settle(None)
+
+    def on_disk(self, done: Sequence[tuple[str, bool]], now: Now) -> None:
+        """(record id, whether it could be done) of orders that the disk was given by ``messages.take_orders``."""
+        self.signalling.now = now
+        for record_id, good in done:
+            self.messages.on_disk(record_id, good)
+        self._settle(None)
 
     def wake(self, now: Now) -> None:
         """A deadline has come."""
@@ -250,21 +304,45 @@ class Switch:
         self.signalling.now = now
         for call in list(self._calls.values()):
             call.release(Local.SHUTDOWN)
+        self.messages.leave()
         self._settle(None)
 
     def end_withdrawn(self, serves: Callable[[str], bool], now: Now) -> None:
         """End the calls of middle numbers that are not served any more; what is undecided, routing refuses."""
         self.signalling.now = now
         for call in list(self._calls.values()):
-            if call.state is not CallState.DECIDING and not serves(call.x):
+            if call.state is CallState.DECIDING:
+                continue
+            route = call.route
+            if not serves(call.x) or (route is not None and route.shown != call.x and not serves(route.shown)):
                 call.release(Local.BLOCK_ENDED)
         self._settle(None)
+
+    def live_handles(self) -> list[int]:
+        """Names of all calls, for ``cut`` to go through."""
+        return list(self._calls)
+
+    def cut(self, handles: Sequence[int], ends: Callable[[Call, int], bool], now: Now) -> int:
+        """End those of these calls of which ``ends(call, utc_ms)`` says so (R12); how many. What is undecided, routing
+        refuses."""
+        self.signalling.now = now
+        ended = 0
+        for handle in handles:
+            call = self._calls.get(handle)
+            if call is not None and call.state in (CallState.SETUP, CallState.UP) and ends(call, now.utc_ms):
+                call.release(Local.BLOCKED)
+                ended += 1
+        if ended:
+            self._settle(None)
+        return ended
 
     def unwritten(self, events: Sequence[record.Event], now: Now) -> None:
         """These records are in memory alone: the calls that begin with them are refused, and nothing leaves to their
         callees. To be called before anything is sent."""
         self.signalling.now = now
         for event in events:
+            if isinstance(event, record.Attempted) and event.kind == "message":
+                self.messages.unwritten(event.sequence)
             call = self._calls.get(event.sequence) if isinstance(event, record.Attempted) else None
             if call is None or call.state not in (CallState.SETUP, CallState.PROMPT):
                 continue
@@ -285,6 +363,13 @@ class Switch:
         self._settle(None)
         return True
 
+    def discard(self, record_id: str, now: Now) -> bool:
+        """Give one message up for the operator; False when none that waits has this id."""
+        self.signalling.now = now
+        found = self.messages.discard(record_id)
+        self._settle(None)
+        return found
+
     # what the shell takes
 
     def queries(self) -> list[Query]:
@@ -292,6 +377,8 @@ class Switch:
         queries = self._queries
         if queries:
             self._queries = []
+            # who has given up meanwhile must not be counted: nobody would take that back
+            queries = [query for query in queries if query.call in self._calls or query.kind != "call"]
         return queries
 
     def records(self) -> list[record.Event]:
@@ -355,6 +442,9 @@ class Switch:
         return {
             "calls": len(self._calls),
             "attempts": len(self._entrance.attempts),
+            "counted_calls": self.counters.holding(),
+            "messages": len(self.messages),
+            "message_reports": self.messages.reports,
             "former_trunks": len(self.origins),
             "dialogs": len(self.signalling.legs),
             "server_transactions": len(self.endpoint.servers),
@@ -376,6 +466,15 @@ class Switch:
         """Put a question on its way to routing."""
         self._asked.append(call)
         self._queries.append(query)
+
+    def put_query(self, query: Query) -> None:
+        """The same for a message, which keeps its time itself."""
+        self._queries.append(query)
+
+    def call_over(self, handle: int) -> None:
+        """A message is over: what was kept for its handle may go."""
+        self.counters.release(handle)
+        self.origins.over(handle, self.signalling.now.monotonic)
 
     # what a call needs (the Exchange of call.py)
 
@@ -414,6 +513,7 @@ class Switch:
     def over(self, call: Call, outcome: str, reason: str) -> None:
         """A call has ended and leaves the tables."""
         self._calls.pop(call.handle, None)
+        self.counters.release(call.handle)
         self._entrance.over(call)
         self._exit.over(call)
         self.origins.over(call.handle, self.signalling.now.monotonic)
@@ -432,7 +532,7 @@ class Switch:
             call.handle
             for call in self._calls.values()
             if call.ingress.name in names or call.counted in names or (announcing and call.prompt is not None)
-        }
+        } | self.messages.over_trunks(names)
 
     # events of the endpoint
 
@@ -443,14 +543,16 @@ class Switch:
                 self._dispatch(event, trunk)
         while self._tripwire.tripped:
             leg = self._tripwire.tripped.pop()
-            if isinstance(leg.call, Call):
+            if isinstance(leg, Side):
+                leg.tripped()
+            elif isinstance(leg.call, Call):
                 self.notices.append(("tripwire", leg.call.ingress.name))
                 leg.call.release(Local.TRIPWIRE)
 
     def _dispatch(self, event: Event, trunk: Trunk | None) -> None:
         if isinstance(event, ResponseReceived):
             owner = event.transaction.owner
-            if isinstance(owner, (Leg, Probe)):
+            if isinstance(owner, (Leg, Probe, Courier)):
                 challenged = event.response.status in (401, 407)
                 if not challenged or not owner.on_challenge(event.transaction, event.response):
                     owner.on_response(event.transaction, event.response)
@@ -469,7 +571,7 @@ class Switch:
             owner = event.transaction.owner
             if isinstance(owner, Leg):
                 owner.on_cancel(event.transaction, event.request)
-        elif isinstance(event.transaction.owner, (Leg, Probe)):
+        elif isinstance(event.transaction.owner, (Leg, Probe, Courier)):
             event.transaction.owner.on_failed(event.transaction)
             event.transaction.owner = None
 

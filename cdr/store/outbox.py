@@ -75,6 +75,7 @@ _DUE: Final = """
         WHERE p.webhook = e.webhook AND p.record_id = e.record_id AND p.phase < e.phase AND p.state = 0)
     ORDER BY due_ms, number LIMIT ?
 """
+_COUNT: Final = "SELECT count(*) FROM events WHERE webhook = ?"
 _DROP_OLDEST: Final = """
     DELETE FROM events WHERE number IN
         (SELECT number FROM events WHERE webhook = ? AND state = 2 ORDER BY number LIMIT ?)
@@ -206,10 +207,7 @@ class Outbox:
                 return
             await self._purge("state = 1 AND settled_ms <= ?", (now_ms - KEPT_MS,))
             await self._purge("state = 2 AND settled_ms <= ?", (now_ms - DEAD_KEPT_MS,))
-            waiting, dead = [
-                dict(await self._rows(f"SELECT webhook, count(*) FROM events WHERE state = {state} GROUP BY webhook", ()))
-                for state in (State.WAITING, State.DEAD)
-            ]
+            waiting, dead = await self._numbers(State.WAITING), await self._numbers(State.DEAD)
             for webhook in {*waiting, *dead}.difference(known):
                 await self._purge("webhook = ?", (webhook,))
             for webhook, number in dead.items():
@@ -311,19 +309,15 @@ class Outbox:
 
     async def counts(self, webhook: str) -> Counts:
         """How the webhook fares."""
-        states = dict(
-            await self._rows("SELECT state, count(*) FROM events WHERE webhook = ? GROUP BY state", (webhook,))
-        )
+        waiting, dead = [
+            int((await self._rows(f"{_COUNT} AND state = {state}", (webhook,)) or ((0,),))[0][0])
+            for state in (State.WAITING, State.DEAD)
+        ]
         oldest = await self._rows(
             "SELECT at_ms, error FROM events WHERE webhook = ? AND state = 0 ORDER BY number LIMIT 1", (webhook,)
         )
         lost = await self._rows("SELECT events FROM losses WHERE webhook = ?", (webhook,))
-        return Counts(
-            states.get(State.WAITING, 0),
-            states.get(State.DEAD, 0),
-            lost[0][0] if lost else 0,
-            *(oldest[0] if oldest else (0, "")),
-        )
+        return Counts(waiting, dead, lost[0][0] if lost else 0, *(oldest[0] if oldest else (0, "")))
 
     # ---
 
@@ -336,6 +330,11 @@ class Outbox:
         await connection.executemany(_COUNT_LOSS, [(webhook, number, now_ms) for webhook, number in lost.items()])
         await connection.commit()
         return added
+
+    async def _numbers(self, state: int) -> dict[str, int]:
+        """How many events of each webhook are in this state; 0 is left out."""
+        query = f"SELECT webhook, count(*) FROM events WHERE state = {state} GROUP BY webhook"
+        return {webhook: number for webhook, number in await self._rows(query, ())}  # noqa: C416 - rows, not pairs
 
     async def _rows(self, query: str, values: Sequence[object]) -> list[sqlite3.Row]:
         try:

@@ -1,7 +1,7 @@
 """Records in SQLite, one file for each UTC month of arrival, so that retention drops whole files.
 
 One writer, the recorder; any number of readers. A row is compact (some 350 bytes) and holds nothing personal in clear:
-it is found by record id, by number dialled, by order, by keyed hash of a real number, or by time.
+it is found by record id, by middle number, by order, by keyed hash of a real number, or by time.
 """
 
 import re
@@ -35,6 +35,8 @@ LARGEST_PAGE = 1000
 _VERSION = 1
 # How far the guessed arrival of a partial record may be off.
 _GUESS_MS = 7 * 86_400_000
+# Digits of an instant: one with more is none, and would be too much for SQLite.
+_LONGEST_INSTANT = 15
 _MONTH = re.compile(r"records-([0-9]{4}-[0-9]{2})\.db")
 # Months that the writer has open at once: the present one, and the one before while its last calls end.
 _OPEN_MONTHS = 3
@@ -63,6 +65,9 @@ def _schema() -> str:
             f"CREATE TABLE records ({', '.join(columns)});",
             "CREATE INDEX by_arrival ON records (arrived_ms);",
             "CREATE INDEX by_x ON records (x, arrived_ms);",
+            # files made before there were these two are read without them
+            "CREATE INDEX by_y ON records (y, arrived_ms) WHERE y <> '';",
+            "CREATE INDEX by_provider ON records (provider, arrived_ms);",
             *indexes,
         ]
     )
@@ -89,7 +94,7 @@ def parse_cursor(text: str) -> Cursor | None:
     if not text:
         return None
     arrived, colon, record_id = text.partition(":")
-    if not (colon and arrived.isascii() and arrived.isdigit()):
+    if not (colon and arrived.isascii() and arrived.isdigit() and len(arrived) <= _LONGEST_INSTANT):
         raise CursorError("the cursor is not one that a list has given")
     return Cursor(int(arrived), record_id)
 
@@ -112,6 +117,9 @@ class Filters(msgspec.Struct, frozen=True, kw_only=True):
     order_id: str = ""
     record_id: str = ""
     number_hash: bytes = b""
+    provider: str = ""
+    business_user: str = ""
+    kind: str = ""
 
 
 class Page(NamedTuple):
@@ -127,14 +135,19 @@ def _where(filters: Filters, after: Cursor | None) -> tuple[str, list[object]]:
     for clause, value in (
         ("arrived_ms >= ?", filters.since_ms),
         ("arrived_ms < ?", filters.until_ms),
-        ("x = ?", filters.x),
         ("outcome = ?", filters.outcome),
         ("order_id = ?", filters.order_id),
         ("record_id = ?", filters.record_id),
+        ("provider = ?", filters.provider),
+        ("business_user = ?", filters.business_user),
+        ("kind = ?", filters.kind),
     ):
         if value:
             clauses.append(clause)
             values.append(value)
+    if filters.x:
+        clauses.append("(x = ? OR (y = ? AND y <> ''))")
+        values += [filters.x] * 2
     if filters.number_hash:
         clauses.append("(a_hash = ? OR b_hash = ?)")
         values += [filters.number_hash[:NUMBER_HASH_BYTES]] * 2
@@ -247,6 +260,21 @@ class RecordStore:
                 month, f"SELECT outcome, COUNT(*) FROM records{where} GROUP BY outcome", values
             ):
                 totals[outcome] = totals.get(outcome, 0) + number
+        return totals
+
+    async def refusals(self, since_ms: int, until_ms: int) -> dict[tuple[str, str], int]:
+        """How many attempts that arrived in a time were refused or dropped, by business user and reason; those without
+        a binding left out."""
+        filters = Filters(since_ms=since_ms, until_ms=until_ms)
+        totals: dict[tuple[str, str], int] = {}
+        for month in self._months_of(filters, None):
+            for business_user, reason, number in await self._rows(
+                month,
+                "SELECT business_user, reason, COUNT(*) FROM records WHERE arrived_ms >= ? AND arrived_ms < ?"
+                " AND business_user <> '' AND outcome IN ('refused', 'dropped') GROUP BY business_user, reason",
+                (since_ms, until_ms),
+            ):
+                totals[business_user, reason] = totals.get((business_user, reason), 0) + number
         return totals
 
     async def _known(self, record: Record) -> bool:

@@ -31,9 +31,7 @@ class Allocator:
         self._database = database
         self._quarantine_ms = quarantine_ms
         self._random = random
-        self._own: dict[str, tuple[str, ...]] = {}
-        self._counter = -1
-        self._full: dict[str, int] = {}
+        self._full: dict[str, int] = {}  # blocks found full, and until when that is taken for granted
 
     async def draw(self, business_user: str, wanted: int, now_ms: int, avoid: set[str]) -> list[str]:
         """Return so many free numbers, or fewer when there are no more, within somebody's transaction. Those in
@@ -44,26 +42,19 @@ class Allocator:
             missing = wanted - len(found)
             if not missing or not prefixes:
                 break
-            draws = {self._one_of(prefixes) + f"{int(self._random() * NUMBERS_OF_A_BLOCK):04d}" for _ in range(missing * SPREAD)}
+            draws = {
+                self._one_of(prefixes) + f"{int(self._random() * NUMBERS_OF_A_BLOCK):04d}"
+                for _ in range(missing * SPREAD)
+            }
             found += await self._free(draws - avoid, missing, now_ms, avoid)
         if len(found) < wanted:
             found += await self._search(prefixes, wanted - len(found), now_ms, avoid)
         return found
 
     async def _prefixes(self, business_user: str) -> Sequence[str]:
-        """The active blocks of a business user; read again when blocks have changed."""
-        ((counter,),) = await self._database.rows("SELECT counter FROM change")
-        if counter != self._counter:
-            self._own.clear()
-            self._full.clear()
-            self._counter = counter
-        if business_user not in self._own:
-            rows = await self._database.rows(
-                "SELECT prefix FROM blocks WHERE business_user = ? AND state = ?",
-                (business_user, BlockState.ACTIVE.value),
-            )
-            self._own[business_user] = tuple(prefix for (prefix,) in rows)
-        return self._own[business_user]
+        sql = "SELECT prefix FROM blocks WHERE business_user = ? AND state = ?"
+        rows = await self._database.rows(sql, (business_user, BlockState.ACTIVE.value))
+        return [prefix for (prefix,) in rows]
 
     async def _free(self, draws: set[str], wanted: int, now_ms: int, avoid: set[str]) -> list[str]:
         sql = "SELECT x FROM numbers WHERE x IN ({}) AND bound_until_ms > ?"
@@ -83,13 +74,15 @@ class Allocator:
                 continue
             first = int(prefix) * NUMBERS_OF_A_BLOCK
             rows = await self._database.rows(
-                "SELECT x FROM numbers WHERE x BETWEEN ? AND ? AND bound_until_ms > ?",
+                "SELECT x, bound_until_ms FROM numbers WHERE x BETWEEN ? AND ? AND bound_until_ms > ?",
                 (first, first + NUMBERS_OF_A_BLOCK - 1, now_ms - self._quarantine_ms),
             )
             if len(rows) == NUMBERS_OF_A_BLOCK:
-                self._full[prefix] = now_ms + FULL_MS
+                free_ms = min(until_ms for _, until_ms in rows) + self._quarantine_ms
+                self._full[prefix] = min(free_ms, now_ms + FULL_MS)
                 continue
-            free = sorted({str(x) for x in range(first, first + NUMBERS_OF_A_BLOCK)} - {str(x) for (x,) in rows} - avoid)
+            numbers = {str(x) for x in range(first, first + NUMBERS_OF_A_BLOCK)}
+            free = sorted(numbers - {str(x) for x, _ in rows} - avoid)
             while free and len(found) < wanted:
                 drawn = free.pop(int(self._random() * len(free)))
                 found.append(drawn)

@@ -72,6 +72,13 @@ class Audit:
     def __init__(self, database: Database) -> None:
         self._database = database
 
+    async def note(
+        self, now_ms: int, by: str, action: str, kind: str, identifier: str, reason: str = "", *, provider: str = ""
+    ) -> None:
+        """Add a row about something that is not in this file, such as a call that was hung up."""
+        async with self._database.transaction():
+            await note(self._database, now_ms, by, action, kind, identifier, reason, provider=provider)
+
     async def list(
         self,
         after: str = "",

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from routing.admission import admit, fingerprint_text, numbers_asked
+from routing.admission import admit, check_references, fingerprint_text, numbers_asked
 from routing.binding import OF_GROUPS, TWO_ALIASES, Binding, BindingRequest, key_text, keys
 from routing.errors import BindingError, Conflict
 from routing.groups import Group
@@ -36,7 +36,12 @@ class Batch:
     """Requests and what has become of each so far. To be used once, within one transaction."""
 
     def __init__(
-        self, database: Database, allocator: Allocator, longest_days: int, requests: Sequence[BindingRequest], now_ms: int
+        self,
+        database: Database,
+        allocator: Allocator,
+        longest_days: int,
+        requests: Sequence[BindingRequest],
+        now_ms: int,
     ) -> None:
         self._database = database
         self._allocator = allocator
@@ -50,7 +55,7 @@ class Batch:
     async def bind(self, by: str) -> tuple[Answer, ...]:
         """Answer every request: its binding, or why there is none."""
         audit.check_by(by)
-        self._each(lambda index: numbers_asked(self._requests[index]))
+        self._each(lambda index: _check(self._requests[index]))
         await self._recognise()
         standings = await self._standings()
         await self._allocate()
@@ -170,16 +175,16 @@ class Batch:
                 needy.setdefault(request.business_user, []).extend((index, field) for field in fields)
         for business_user, places in needy.items():
             drawn = await self._allocator.draw(business_user, len(places), self._now_ms, avoid)
-            for (index, field), number in zip(places, drawn):
-                changes = {field: number}
-                self._requests[index] = replace(self._requests[index], **changes)
+            for (index, field), number in zip(places, drawn, strict=False):
+                request = self._requests[index]
+                self._requests[index] = replace(request, x=number) if field == "x" else replace(request, y=number)
             for index, field in places[len(drawn) :]:
-                self._answers[index] = Conflict(field, "none_free", "no number is free in the active blocks of the business user")
+                self._answers[index] = Conflict(
+                    field, "none_free", "no number is free in the active blocks of the business user"
+                )
 
     async def _blocks(self) -> Callable[[str], Block | None]:
-        prefixes = {
-            x[:PREFIX_DIGITS] for request in self._open_requests() for x in numbers_asked(request) if x
-        }
+        prefixes = {x[:PREFIX_DIGITS] for request in self._open_requests() for x in numbers_asked(request) if x}
         rows = await in_parts(self._database, f"{BLOCKS} WHERE prefix IN ({{}})", list(prefixes))
         found = {block.prefix: block for block in map(block_of, rows)}
         return lambda x: found.get(x[:PREFIX_DIGITS])
@@ -213,9 +218,7 @@ class Batch:
             for index, binding in made.items()
         ]
         first = await insert(database, rows, now_ms)
-        await take_keys(
-            database, ((key, first + offset) for offset, index in enumerate(made) for key in asked[index])
-        )
+        await take_keys(database, ((key, first + offset) for offset, index in enumerate(made) for key in asked[index]))
         bound = tuple(made.values())
         await hold_numbers(database, bound)
         await ledger.note(database, now_ms, by, Event.BOUND, bound, parties=[parties for _, _, parties, _ in rows])
@@ -229,6 +232,12 @@ class Batch:
             own = [binding.id for binding in bound if binding.provider == provider]
             detail = {"bindings": len(own), "last": own[-1]} if len(own) > 1 else None
             await audit.note(self._database, self._now_ms, by, "bind", "binding", own[0], "", detail, provider=provider)
+
+
+def _check(request: BindingRequest) -> None:
+    """What can be said without the store, and must be before it is asked."""
+    numbers_asked(request)
+    check_references(request)
 
 
 def _standing_key(request: BindingRequest) -> tuple[str, str, str]:

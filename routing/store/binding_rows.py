@@ -114,7 +114,7 @@ async def holders(database: Database, hashes: Sequence[bytes], now_ms: int) -> M
         "SELECT key, id FROM keys JOIN bindings ON number = binding"
         " WHERE key IN ({}) AND ended_ms = 0 AND expires_ms > ?"
     )
-    return {key: identifier for key, identifier in await in_parts(database, sql, hashes, now_ms)}
+    return dict(await in_parts(database, sql, hashes, now_ms))
 
 
 async def take_keys(database: Database, taken: Iterable[tuple[bytes, int]]) -> None:

@@ -41,7 +41,7 @@ __all__ = ["MOST_AT_ONCE", "Bindings"]
 MOST_AT_ONCE: Final = 1000
 
 _STATES: Final = {
-    BindingState.ENDED: "ended_ms <> 0 AND :now = :now",
+    BindingState.ENDED: "ended_ms <> 0",
     BindingState.WAITING: "ended_ms = 0 AND starts_ms > :now AND expires_ms > :now",
     BindingState.LIVE: "ended_ms = 0 AND starts_ms <= :now AND expires_ms > :now",
     BindingState.EXPIRED: "ended_ms = 0 AND expires_ms <= :now",
@@ -334,9 +334,7 @@ class Bindings:
             block = await block_at(self._database, x[:PREFIX_DIGITS]) if x else None
             if block is not None and block.state not in BINDABLE:
                 raise BindingError("x" if x == binding.x else "y", "R18", f"block {block.prefix} is {block.state}")
-        return await standing(
-            self._database, binding.provider, binding.business_user, binding.scenario, now_ms
-        )
+        return await standing(self._database, binding.provider, binding.business_user, binding.scenario, now_ms)
 
     async def _scenario(self, binding: Binding) -> Scenario | None:
         """The scenario of a binding while it is in force: what it says of terms. A suspended one says nothing (R7)."""

@@ -50,30 +50,30 @@ class Blocks:
     ) -> BlockLife:
         """Register a block, allocated or active already, and return it (R3, R5, R6).
 
-        `allocated_ms` is when the ministry allocated it; 0 is now. A prefix is registered once, and again after it was
-        returned.
+        Its provider '' is the one of the business user. `allocated_ms` is when the ministry allocated it; 0 is now. A
+        prefix is registered once, and again after it was returned.
         """
         if parse_prefix(block.prefix) is None:
             raise BindingError("prefix", "R3", "a block is 700 and 8 digits")
         if block.state not in _BEGINNINGS:
             raise BindingError("state", "R18", f"a block begins as allocated or active, not as {block.state}")
-        for field, text in (("provider", block.provider), ("business_user", block.business_user)):
-            if not text.strip():
-                raise BindingError(field, "R6", "must be given")
-            check_reference(field, text)
+        if not block.business_user.strip():
+            raise BindingError("business_user", "R6", "must be given")
+        check_reference("business_user", block.business_user)
+        check_reference("provider", block.provider)
         if not 0 <= allocated_ms <= now_ms:
             raise BindingError("allocated_ms", "R18", "is before 1970 or has yet to come")
         audit.check_reason(reason, required=False)
-        if provider not in ("", block.provider):
-            raise BindingError("provider", "R6", "another provider's business is not yours to register")
         async with self._database.transaction():
             old = await self._life(block.prefix, "")
             if old is not None and old.state is not BlockState.RETURNED:
                 raise Conflict("prefix", "R5", f"block {block.prefix} is already registered")
-            await check_holder(self._database, block.provider, block.business_user, now_ms)
+            owner = await check_holder(self._database, block.provider, block.business_user, now_ms)
+            if provider not in ("", owner):
+                raise BindingError("provider", "R6", "another provider's business is not yours to register")
             life = BlockLife(
                 block.prefix,
-                block.provider,
+                owner,
                 block.business_user,
                 block.state,
                 reason,
@@ -117,13 +117,15 @@ class Blocks:
         *,
         by: str,
         reason: str = "",
+        was: BlockState | None = None,
         revision: int = 0,
         provider: str = "",
     ) -> BlockLife:
         """Take a block to another state of its life and return it (R18). Calls follow within a second.
 
         Freezing and returning need a reason, and a block with a binding that is live or yet to start is not returned:
-        its order would lose its calls (R7). `revision` is the one it was read at; 0 is whichever there is.
+        its order would lose its calls (R7). `was` is the state it must come from, None any that leads there; `revision`
+        the one it was read at, 0 whichever there is.
         """
         audit.check_reason(reason, required=state in (BlockState.FROZEN, BlockState.RETURNED))
         async with self._database.transaction():
@@ -132,10 +134,12 @@ class Blocks:
                 raise NotFound("prefix", "R3", f"no block {prefix} is registered")
             if revision not in (0, old.revision):
                 raise StaleRevision("revision", "form", f"block {prefix} has changed: it is at {old.revision}")
+            if was not in (None, old.state):
+                raise Conflict("state", "R18", f"block {prefix} is {old.state}, not {was}")
             if state not in MOVES[old.state]:
                 raise Conflict("state", "R18", f"block {prefix} is {old.state} and cannot become {state}")
             if state is BlockState.RETURNED:
-                bound = await self._count(_BOUND, prefix, now_ms)
+                bound = await self._bound(prefix, now_ms)
                 if bound:
                     raise Conflict("state", "R7", f"{bound} numbers of block {prefix} are bound until their orders end")
             life = BlockLife(
@@ -167,19 +171,21 @@ class Blocks:
     ) -> tuple[BlockUse, ...]:
         """Return what becomes of the numbers of blocks at an instant (R18), paged and chosen as in `list`."""
         check_page(limit)
-        found = []
         async with self._database.reading():
-            for life in await self._page(after, limit, provider, business_user, state):
-                bound = await self._count(_BOUND, life.prefix, now_ms)
-                rested = await self._count(_BOUND, life.prefix, now_ms - self._quarantine_ms)
-                quarantined = rested - bound
-                free = NUMBERS_OF_A_BLOCK - rested
-                found.append(BlockUse(life, bound, quarantined, free, life.overdue(now_ms)))
-        return tuple(found)
+            lives = await self._page(after, limit, provider, business_user, state)
+        # one turn for each block: a long report holds nobody up
+        return tuple([await self.use_of(life, now_ms) for life in lives])
 
-    async def _count(self, sql: str, prefix: str, instant: int) -> int:
+    async def use_of(self, life: BlockLife, now_ms: int) -> BlockUse:
+        """Return what becomes of the numbers of one block at an instant."""
+        async with self._database.reading():
+            bound = await self._bound(life.prefix, now_ms)
+            taken = await self._bound(life.prefix, now_ms - self._quarantine_ms)
+        return BlockUse(life, bound, taken - bound, NUMBERS_OF_A_BLOCK - taken, life.overdue(now_ms))
+
+    async def _bound(self, prefix: str, instant_ms: int) -> int:
         first = int(prefix) * NUMBERS_OF_A_BLOCK
-        ((count,),) = await self._database.rows(sql, (first, first + NUMBERS_OF_A_BLOCK - 1, instant))
+        ((count,),) = await self._database.rows(_BOUND, (first, first + NUMBERS_OF_A_BLOCK - 1, instant_ms))
         return int(count)
 
     async def _life(self, prefix: str, provider: str) -> BlockLife | None:

@@ -6,7 +6,7 @@ The file is in WAL mode, so that readers and the one writer never wait for each 
 import asyncio
 import os
 import sqlite3
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Self
@@ -60,7 +60,7 @@ class Database:
         """Close the file."""
         await self._connection.close()
 
-    async def rows(self, sql: str, values: Sequence[Value] = ()) -> list[Any]:
+    async def rows(self, sql: str, values: Sequence[Value] | Mapping[str, Value] = ()) -> list[Any]:
         """All rows of a statement. To be called inside ``reading`` or ``transaction``."""
         return list(await self._connection.execute_fetchall(sql, values))
 

@@ -16,7 +16,8 @@ from routing.terms import check_reference
 
 __all__ = ["LONGEST_OVERLAP_MS", "KeyReader", "Keys"]
 
-DAY_MS: Final = 86_400_000
+HOUR_MS: Final = 3_600_000
+DAY_MS: Final = 24 * HOUR_MS
 # How long the old key may work beside the new one: the time to carry it to every machine of a platform.
 OVERLAP_MS: Final = 7 * DAY_MS
 LONGEST_OVERLAP_MS: Final = 90 * DAY_MS
@@ -72,8 +73,7 @@ class Keys:
             if old.expires_ms:
                 ends = min(ends, old.expires_ms)
             await self._database.rows("UPDATE api_keys SET expires_ms = ? WHERE id = ?", (ends, identifier))
-            made = await self._insert(old.name, old.role, old.provider, old.expires_ms, identifier, now_ms, by)
-        return made
+            return await self._insert(old.name, old.role, old.provider, old.expires_ms, identifier, now_ms, by)
 
     async def revoke(self, identifier: str, *, reason: str, now_ms: int, by: str, provider: str = "") -> ApiKey:
         """End a key at once and for good."""

@@ -11,9 +11,11 @@ from pathlib import Path
 from typing import Any, Final, Protocol
 
 from routing.binding import Binding, Direction, Mode
-from routing.errors import StoreError
+from routing.errors import RoutingError, StoreError
 from routing.groups import member_text
 from routing.plan import Block, BlockState, Plan
+from routing.policy import Policy, PolicySettings
+from routing.store.policy_reader import PolicyReader
 from routing.store.schema import KEY_PROBE, VERSION, misfit
 
 __all__ = [
@@ -84,6 +86,7 @@ class Reader:
         self._cursor: sqlite3.Cursor | None = None
         self._file: tuple[int, int] | None = None
         self._connects = 0
+        self._policy = PolicyReader(self._hash)
 
     def find(self, dialled: str, caller: str) -> Binding | None:
         """Return the last binding that held the key (15 digits, E.164), live or not; None when there never was one.
@@ -116,6 +119,17 @@ class Reader:
             return Plan(block_of(row) for row in cursor.execute(BLOCKS).fetchall())
         except TROUBLE as error:
             raise self._lost(error) from error
+
+    def policy(self, settings: PolicySettings, now_ms: int) -> Policy:
+        """Return a snapshot of what policy refuses and counts (R12-R15), beside that of the blocks. A call after the
+        first reads what has changed of the block list and no more."""
+        try:
+            cursor = self._cursor or self._connect()
+            return self._policy.read(cursor, settings, now_ms)
+        except TROUBLE as error:
+            raise self._lost(error) from error
+        except RoutingError as error:  # a row that no writer of ours has made
+            raise self._lost(ValueError(str(error))) from error
 
     def changes(self) -> int:
         """Return a number that differs whenever blocks may have changed; notices a file put in the place of another."""
@@ -150,6 +164,7 @@ class Reader:
             raise ValueError(f"has schema version {version}, older than {VERSION}; open it for writing once")
         check_key(self._hash, cursor.execute("SELECT probe FROM keyring").fetchall())
         self._connects += 1
+        self._policy = PolicyReader(self._hash)
         self._cursor = cursor
         return cursor
 

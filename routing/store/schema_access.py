@@ -33,4 +33,37 @@ ACCESS: Final[tuple[str, ...]] = (
     ) STRICT, WITHOUT ROWID
     """,
     "CREATE INDEX answers_by_age ON answers (at_ms)",
+    # Files on their way in. `place` is where in the file the next piece begins, `line` how many lines are before it:
+    # both move in the transaction that binds what the piece asks for.
+    """
+    CREATE TABLE imports (
+        id TEXT PRIMARY KEY,
+        number INTEGER NOT NULL UNIQUE,
+        provider TEXT NOT NULL,
+        who TEXT NOT NULL,
+        format TEXT NOT NULL CHECK (format IN ('csv', 'jsonl')),
+        idempotency_key TEXT NOT NULL,
+        digest BLOB NOT NULL,
+        bytes INTEGER NOT NULL,
+        lines INTEGER NOT NULL,
+        state TEXT NOT NULL CHECK (state IN ('running', 'done', 'failed', 'cancelled')),
+        header TEXT NOT NULL DEFAULT '',
+        place INTEGER NOT NULL DEFAULT 0,
+        line INTEGER NOT NULL DEFAULT 0,
+        bound INTEGER NOT NULL DEFAULT 0,
+        refused INTEGER NOT NULL DEFAULT 0,
+        created_ms INTEGER NOT NULL,
+        ended_ms INTEGER NOT NULL DEFAULT 0
+    ) STRICT, WITHOUT ROWID
+    """,
+    """
+    CREATE TABLE import_faults (
+        import TEXT NOT NULL REFERENCES imports (id) ON DELETE CASCADE,
+        line INTEGER NOT NULL,
+        field TEXT NOT NULL,
+        rule TEXT NOT NULL,
+        message TEXT NOT NULL,
+        PRIMARY KEY (import, line)
+    ) STRICT, WITHOUT ROWID
+    """,
 )

@@ -41,13 +41,13 @@ async def standing(database: Database, provider: str, business_user: str, scenar
     return found
 
 
-async def check_holder(database: Database, provider: str, business_user: str, now_ms: int) -> None:
-    """Refuse, as `standing` does, those who may not hold a block."""
+async def check_holder(database: Database, provider: str, business_user: str, now_ms: int) -> str:
+    """Refuse, as `standing` does, those who may not hold a block; return the provider."""
     rows = await database.rows(_CHECK_HOLDER, (now_ms, now_ms, business_user))
-    _check(rows[0] if rows else None, provider, business_user)
+    return _check(rows[0] if rows else None, provider, business_user)
 
 
-def _check(row: Any, provider: str, business_user: str) -> None:
+def _check(row: Any, provider: str, business_user: str) -> str:
     if row is None:
         raise BindingError("business_user", "R6", f"no business user {business_user} is registered")
     own, provider_state, user_state, covered = row
@@ -59,3 +59,4 @@ def _check(row: Any, provider: str, business_user: str) -> None:
         raise BindingError("business_user", "R7", f"business user {business_user} is {user_state}")
     if not covered:
         raise BindingError("business_user", "R6", f"no contract of {own} with {business_user} is in force now")
+    return str(own)

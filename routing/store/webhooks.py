@@ -67,7 +67,16 @@ class Webhooks:
                     self._sealed(identifier, secret),
                 ),
             )  # fmt: skip
-            await note(self._database, now_ms, by, "add", "webhook", identifier, detail=_detail(wanted, reveal), provider=provider)
+            await note(
+                self._database,
+                now_ms,
+                by,
+                "add",
+                "webhook",
+                identifier,
+                detail=_detail(wanted, reveal),
+                provider=provider,
+            )
             webhook = await self._wanted(identifier)
         return webhook, secret
 
@@ -82,7 +91,8 @@ class Webhooks:
                     raise BindingError("after", "form", "no such webhook")
                 begin = found[0][0]
             rows = await self._database.rows(
-                f"SELECT {_COLUMNS} FROM webhooks WHERE number > ? AND (? = '' OR provider = ?) ORDER BY number LIMIT ?",
+                f"SELECT {_COLUMNS} FROM webhooks WHERE number > ? AND (? = '' OR provider = ?)"
+                " ORDER BY number LIMIT ?",
                 (begin, provider, provider, limit),
             )
             return tuple(webhook_of(row) for row in rows)
@@ -153,9 +163,7 @@ class Webhooks:
             await note(self._database, now_ms, by, "rotate", "webhook", identifier, provider=owner)
             return await self._wanted(identifier), secret
 
-    async def remove(
-        self, identifier: str, *, provider: str = "", revision: int = 0, now_ms: int, by: str
-    ) -> None:
+    async def remove(self, identifier: str, *, provider: str = "", revision: int = 0, now_ms: int, by: str) -> None:
         """Remove a webhook; what was still to be told to it is dropped."""
         async with self._database.transaction():
             owner = (await self._wanted(identifier, provider, revision)).provider
@@ -214,7 +222,8 @@ class Webhooks:
 class Subscribers:
     """Who is to be told, for the process that collects events: read-only, synchronous, from the file that writers fill.
 
-    A webhook that is paused wants no events, but is there: what waits for it is kept. A file that is not there yet, or that nobody has brought to this program's schema yet, has no webhooks.
+    A webhook that is paused wants no events, but is there: what waits for it is kept. A file that is not there yet, or
+    that nobody has brought to this program's schema yet, has no webhooks.
     """
 
     # Readers of a WAL file wait only while a crash is repaired.

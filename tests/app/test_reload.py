@@ -10,6 +10,7 @@ import pytest
 
 from b2bua.app import reloader as module
 from b2bua.app.config import ConfigError, Settings, load, settings_table
+from b2bua.app.config_policy import policy_settings
 from b2bua.app.reload import LIVE, RECORDER, Changes, compare, merge
 from b2bua.app.reloader import Reloader
 from b2bua.app.shell import stream_limits, switch_settings
@@ -102,7 +103,7 @@ def other(value: object) -> object:
 
 def reached(in_force: Settings) -> tuple[object, ...]:
     """What is made of the settings each time they change."""
-    return switch_settings(in_force), stream_limits(in_force)
+    return switch_settings(in_force), stream_limits(in_force), policy_settings(in_force.policy)
 
 
 def test_every_live_key_exists_and_reaches_somebody(file: Path) -> None:

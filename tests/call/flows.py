@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from tests.call.early_flows import EARLY_FLOWS, EARLY_RACES
 from tests.call.phone import PhoneCall, answer_after, refuse_with
+from tests.call.prompt_flows import PROMPT_FLOWS
 from tests.call.timer_flows import TIMER_FLOWS
 from tests.call.world import ADDRESS_B, World, X
 
@@ -198,6 +199,7 @@ FLOWS = [
         delayed_reinvite,
         keys,
         *EARLY_FLOWS,
+        *PROMPT_FLOWS,
         *TIMER_FLOWS,
     )
 ]

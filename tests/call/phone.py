@@ -534,6 +534,7 @@ class Phone:
         self.calls: list[PhoneCall] = []
         self.faults: list[str] = []
         self.on_call: Callable[[PhoneCall], None] = answer_after(1.0)
+        self.on_message: Callable[[ServerTransaction, Request], None] | None = None
         self.tag_prefix = ""
         self.reliable = ""  # "Supported: 100rel" or "Require: 100rel" of its INVITEs
         self.pracks = True  # whether it confirms what is reliable
@@ -638,6 +639,8 @@ class Phone:
             self.calls.append(call)
             call.on_invite(transaction, request)
             self.on_call(call)
+        elif request.method == "MESSAGE" and self.on_message is not None:
+            self.on_message(transaction, request)
         else:
             self.fault(f"{request.method} out of a dialog")
             self.endpoint.respond(transaction, 501, self.network.now)

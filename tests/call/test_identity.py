@@ -52,12 +52,21 @@ def spelt(number: str) -> Callable[[int], str]:
 
 
 class Scene:
-    """A world in which both parties fill every place they have."""
+    """A world in which both parties fill every place they have; ``number`` is the one dialled."""
 
     def __init__(
-        self, real: bool, from_a: bool = True, *, multipart: bool = False, a: str = NUMBER_A, b: str = NUMBER_B
+        self,
+        real: bool,
+        from_a: bool = True,
+        *,
+        multipart: bool = False,
+        a: str = NUMBER_A,
+        b: str = NUMBER_B,
+        world: World | None = None,
+        number: str = X,
     ) -> None:
-        self.world = world = World(binding={"a": a, "b": b})
+        self.world = world = world or World(binding={"a": a, "b": b})
+        self.number = number
         spell = {"a": spelt(a), "b": spelt(b)} if real else {"a": own_number("a"), "b": own_number("b")}
         self.fillers = {side: Filler(side, spell[side]) for side in ("a", "b")}
         for phone, side in ((world.caller, "a"), (world.callee, "b"), (world.second, "b")):
@@ -80,11 +89,11 @@ class Scene:
             return filler.number("dialog", place)
 
         return self.dialling.dial(
-            X,
+            self.number,
             from_value=f'"{number("From name")}" <sip:{number("From user")}@{filler.host};x={number("From URI")}>',
-            to_value=f'"{number("To name")}" <sip:{X}@{filler.host};x={number("To URI")}>',
+            to_value=f'"{number("To name")}" <sip:{self.number}@{filler.host};x={number("To URI")}>',
             call_id=f"{number('Call-ID')}@{filler.host}",
-            uri=f"sip:{X};npdi;rn={number('user parameter')}@{SWITCH[0]}:{SWITCH[1]};user=phone",
+            uri=f"sip:{self.number};npdi;rn={number('user parameter')}@{SWITCH[0]}:{SWITCH[1]};user=phone",
         )
 
     def check(self, *messages: str) -> None:

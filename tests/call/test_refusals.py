@@ -9,9 +9,10 @@ import pytest
 from b2bua.call.refusals import REFUSALS, Local, Outcome, verdict_of
 from b2bua.sip.serialiser import PHRASES
 from routing.binding import Direction
-from routing.decide import Reason
+from routing.decide import Reason, Refusal
 from routing.plan import BlockState
 from tests.call.phone import PhoneCall
+from tests.call.policies import AFTER_ONE, AT_ONCE, second_under, under
 from tests.call.world import BINDING, NUMBER_A, TRUNKS, World, X
 from tests.wire import START_MS
 
@@ -69,6 +70,16 @@ def store_fails(world: World) -> PhoneCall:
 def undecided(world: World) -> PhoneCall:
     world.switch.held = True
     return world.caller.dial(X)
+
+
+def hook_says(reason: Reason) -> Callable[[World], PhoneCall]:
+    """The shell has asked the verification hook (R20), and this is what came of it."""
+
+    def dial(world: World) -> PhoneCall:
+        world.switch.decide = lambda query: Refusal(reason, world.a, X, world.bindings[0])
+        return world.caller.dial(X)
+
+    return dial
 
 
 def trunk_removed(world: World) -> PhoneCall:
@@ -146,6 +157,11 @@ TABLE: list[tuple[str, Row]] = [
     (Reason.LOOP, Row(482, 25, bound(b="+86700123456780001"))),
     (Reason.NO_ROUTE, Row(500, 34, dialled(X), **ELSEWHERE)),
     (Reason.STORE_UNAVAILABLE, Row(503, 41, store_fails, "10")),
+    (Reason.VERIFICATION_REFUSED, Row(403, 21, hook_says(Reason.VERIFICATION_REFUSED))),
+    (Reason.VERIFICATION_FAILED, Row(503, 41, hook_says(Reason.VERIFICATION_FAILED), "10")),
+    *((reason, Row(403, 21, under(reason))) for reason in AT_ONCE),
+    *((reason, Row(403, 21, second_under(reason))) for reason in AFTER_ONE),
+    (Reason.CALLS_USED_UP, Row(403, 21, second_under(Reason.CALLS_USED_UP), binding={"most_calls": 1})),
     (Local.DRAINING, Row(503, 41, draining, "30")),
     (Local.JOURNAL_FAILED, Row(503, 41, journal_failed, "30")),
     (Local.TRUNK_REMOVED, Row(403, 21, trunk_removed)),
@@ -173,6 +189,8 @@ TABLE: list[tuple[str, Row]] = [
     (Local.BAD_SESSION, Row(488, 79, rewritten("RTP/AVP", "RTP/XXX"))),
     (Local.URI_SCHEME, Row(416, 127, rewritten(f"INVITE sip:{X}@192.0.2.1:5060", "INVITE http://192.0.2.1/"))),
 ]  # fmt: skip
+# only messages are refused for these
+OF_MESSAGES: set[str] = {Reason.MESSAGES_BARRED}
 # refused without a record, see test_overload
 COUNTED = {Local.OVERLOAD}
 # reasons of the switch to end calls, tested where they belong
@@ -184,6 +202,7 @@ ENDINGS = {
     Local.SHUTDOWN,
     Local.PEER_LOST,
     Local.BLOCK_ENDED,
+    Local.BLOCKED,
 } | {Local.NO_PRACK, Local.NO_SESSION, Local.REFRESH_FAILED, Local.SESSION_EXPIRED}
 
 
@@ -212,7 +231,7 @@ def test_each_refusal_shows_its_status_and_cause_and_is_on_record(reason: str, r
 def test_every_reason_has_a_row_and_a_test() -> None:
     reasons = {*Reason, *Local}
     assert set(REFUSALS) == reasons
-    assert {reason for reason, _ in TABLE} | ENDINGS | COUNTED == reasons
+    assert {reason for reason, _ in TABLE} | ENDINGS | COUNTED | OF_MESSAGES == reasons
 
 
 @pytest.mark.parametrize("reason", REFUSALS)

@@ -4,12 +4,15 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, ClassVar
 
+from b2bua.call.settings import PromptSettings
 from b2bua.call.switch import Switch, SwitchSettings
 from routing.binding import Binding, Direction, Mode
 from routing.decide import Query, Refusal, Route, decide
 from routing.errors import StoreError
 from routing.numbers import NumberForm, format_subscriber
 from routing.plan import Block, BlockState, Plan
+from routing.policy import NO_POLICY
+from routing.targets import Target
 from routing.trunks import Peer, Trunk
 from tests.call.invariants import (
     Story,
@@ -21,10 +24,23 @@ from tests.call.invariants import (
     check_wire,
     stories,
 )
-from tests.call.phone import Phone, Stage
+from tests.call.message_invariants import check_messages
+from tests.call.phone import Phone, PhoneCall, Stage
 from tests.wire import START_MS, SWITCH, Address, Conditions, Network, Script, SwitchNode, tokens
 
-__all__ = ["ADDRESS_A", "ADDRESS_B", "ADDRESS_C", "BINDING", "NUMBER_A", "NUMBER_B", "TRUNKS", "World", "X"]
+__all__ = [
+    "ADDRESS_A",
+    "ADDRESS_B",
+    "ADDRESS_C",
+    "ADDRESS_M",
+    "BINDING",
+    "NUMBER_A",
+    "NUMBER_B",
+    "TRUNKS",
+    "World",
+    "X",
+    "announce",
+]
 
 X = "700123456789012"
 NUMBER_A = "+8613876543210"
@@ -32,6 +48,7 @@ NUMBER_B = "+8613925814703"
 ADDRESS_A: Address = ("192.0.2.10", 5060)
 ADDRESS_B: Address = ("192.0.2.20", 5060)
 ADDRESS_C: Address = ("192.0.2.30", 5060)
+ADDRESS_M: Address = ("192.0.2.40", 5060)  # of the media server
 MEDIA = {ADDRESS_A: "198.51.100.10", ADDRESS_B: "198.51.100.20", ADDRESS_C: "198.51.100.30"}
 
 TRUNKS = (
@@ -81,6 +98,7 @@ class World:
         self.bindings = [replace(BINDING, **(binding or {}))]
         self.blocks = [BLOCK]
         self.store_fails = False
+        self.policy = NO_POLICY
         self.real = Switch(
             SwitchSettings(**(settings or {})), trunks, tokens("switch"), {"udp": f"{SWITCH[0]}:{SWITCH[1]}"}
         )
@@ -89,12 +107,23 @@ class World:
         self.caller = self._phone("alpha", "a", ADDRESS_A, self.a)
         self.callee = self._phone("bravo", "b", ADDRESS_B, self.b)
         self.second = self._phone("charlie", "b", ADDRESS_C, self.b)
+        self.phones = [self.caller, self.callee, self.second]
         self.finished = False
         World.open.append(self)
 
     def script(self, address: Address) -> Script:
         """Put a scripted agent in the place of a phone."""
         return Script(self.network, address, self.network.side_of(address))
+
+    def media_server(self, **changes: Any) -> Phone:
+        """A media server that plays the announcements of refusals, each for three seconds."""
+        target = Target("UDP", *ADDRESS_M, Peer(*ADDRESS_M))
+        files = {"caller_unbound": "unbound.wav", "direction_barred": "barred.wav"}
+        self.reconfigure(prompts=replace(PromptSettings(target, "file:///prompts/", files), **changes))
+        phone = Phone(self.network, "mike", "m", ADDRESS_M, "annc", "198.51.100.40")
+        phone.on_call = announce
+        self.phones.append(phone)
+        return phone
 
     def run(self, seconds: float) -> None:
         """Let time pass."""
@@ -134,12 +163,16 @@ class World:
         assert self.real.active_calls == 0
         assert set(self.real.trunk_calls().values()) == {0}
         assert self.real.live_calls() == []
-        told = stories(self.switch.records)
+        everything = stories(self.switch.records)
+        told = [story for story in everything if story.attempted.kind == "call"]
+        texts = [story for story in everything if story.attempted.kind == "message"]
         check_records(told)
+        check_messages(self.network.log, self.switch.records, texts)
         check_order(self.network.log, self.switch.records)
         statistics = self.real.statistics
         assert statistics.attempts.total() == statistics.outcomes.total() == len(told)
-        assert statistics.refusals.total() == len([story for story in told if story.ended.reason]) + refusals
+        assert statistics.message_attempts.total() == statistics.message_outcomes.total() == len(texts)
+        assert statistics.refusals.total() == len([story for story in everything if story.ended.reason]) + refusals
         assert statistics.tripwire == tripped
         check_wire(self.network.log)
         check_refusals(self.network.log, told)
@@ -148,11 +181,11 @@ class World:
         if private:
             check_privacy(self.network.log, {"a": self.a, "b": self.b})
         if agree:
-            for phone in (self.caller, self.callee, self.second):
+            for phone in self.phones:
                 assert phone.faults == []
                 assert [call.stage for call in phone.calls] == [Stage.OVER] * len(phone.calls), phone.name
                 assert (phone.endpoint.servers, phone.endpoint.clients) == ({}, {})
-        return told
+        return everything
 
     def _phone(self, name: str, side: str, address: Address, number: str) -> Phone:
         national = format_subscriber(number, NumberForm.NATIONAL)
@@ -160,10 +193,27 @@ class World:
 
     def _decide(self, query: Query) -> Route | Refusal:
         now = self.switch.now
-        return decide(query, Plan(self.blocks), self._find, self.trunks, self.real.down(now), now.utc_ms, lambda: 0.5)
+        return decide(
+            query,
+            Plan(self.blocks),
+            self._find,
+            self.trunks,
+            self.real.down(now),
+            now.utc_ms,
+            lambda: 0.5,
+            self.real.last_callers.get,
+            self.policy,
+            self.real.counters,
+        )
 
     def _find(self, dialled: str, caller: str) -> Binding | None:
         if self.store_fails:
             raise StoreError("the disk is gone")
         keyed = [binding for binding in self.bindings if binding.x == dialled and caller in (binding.a, binding.b)]
         return keyed[-1] if keyed else None
+
+
+def announce(call: PhoneCall, seconds: float = 3.0) -> None:
+    """Take the call at once, play, and hang up."""
+    call.on("ACK", call.hang_up, after=seconds)
+    call.accept()

@@ -3,29 +3,21 @@ from typing import Any
 
 import pytest
 
-from routing.binding import (
-    DAY_MS,
-    LONGEST_CALL_SECONDS,
-    LONGEST_REFERENCE,
-    LONGEST_RING_SECONDS,
-    Binding,
-    BindingRequest,
-    Direction,
-    admit,
-    keys,
-)
+from routing.admission import admit
+from routing.binding import DAY_MS, Binding, BindingRequest, BindingState, Direction, keys
 from routing.errors import BindingError
-from routing.plan import BlockState
+from routing.plan import Block, BlockState
+from routing.terms import LONGEST_CALL_SECONDS, LONGEST_REFERENCE, LONGEST_RING_SECONDS
 from tests.routing.samples import BINDING, BLOCK, HOUR, NOW, STRANGER, A, B, X, binding, request
 
 
-def admitted(**changes: Any) -> Binding:
-    return admit(request(**changes), BLOCK, "binding", NOW)
+def admitted(block: Block = BLOCK, longest_days: int = 90, **changes: Any) -> Binding:
+    return admit(request(**changes), lambda _: block, "binding", NOW, longest_days)
 
 
-def refused(asked: BindingRequest, **others: Any) -> BindingError:
+def refused(asked: BindingRequest, block: Block | None = BLOCK, longest_days: int = 90) -> BindingError:
     with pytest.raises(BindingError) as caught:
-        admit(**{"request": asked, "block": BLOCK, "identifier": "binding", "now_ms": NOW, **others})
+        admit(asked, lambda _: block, "binding", NOW, longest_days)
     return caught.value
 
 
@@ -63,7 +55,7 @@ def test_what_is_asked_for_is_what_is_bound() -> None:
 
 
 def test_an_allocated_block_may_be_filled_ahead_of_its_activation() -> None:
-    assert admit(request(), replace(BLOCK, state=BlockState.ALLOCATED), "binding", NOW).x == X
+    assert admitted(replace(BLOCK, state=BlockState.ALLOCATED)).x == X
 
 
 def test_a_barred_direction_occupies_its_key_too() -> None:
@@ -151,7 +143,7 @@ def test_the_limits_themselves_are_allowed(changes: dict[str, Any]) -> None:
 
 
 def test_the_longest_binding_is_a_setting() -> None:
-    assert admit(request(expires_ms=NOW + DAY_MS), BLOCK, "binding", NOW, longest_days=1).id == "binding"
+    assert admitted(longest_days=1, expires_ms=NOW + DAY_MS).id == "binding"
     error = refused(request(expires_ms=NOW + DAY_MS + 1), longest_days=1)
     assert "at most 1 days" in error.message
 
@@ -160,3 +152,21 @@ def test_the_longest_binding_is_a_setting() -> None:
 def test_a_refusal_never_repeats_a_number(changes: dict[str, Any]) -> None:
     text = str(refused(request(**changes)))
     assert not any(digits in text for digits in ("4155550123", "13800138", "87654321"))
+
+
+@pytest.mark.parametrize(
+    ("changes", "now_ms", "state"),
+    [
+        ({}, NOW - 1, BindingState.WAITING),
+        ({}, NOW, BindingState.LIVE),
+        ({}, NOW + HOUR, BindingState.EXPIRED),
+        ({"ended_ms": NOW + 5}, NOW, BindingState.ENDED),
+    ],
+)
+def test_a_binding_is_in_one_state_and_holds_its_keys_until_it_is_dead(
+    changes: dict[str, Any], now_ms: int, state: BindingState
+) -> None:
+    one = binding(**changes)
+    assert one.state(now_ms) is state
+    assert one.live(now_ms) is (state is BindingState.LIVE)
+    assert one.held(now_ms) is (state in (BindingState.LIVE, BindingState.WAITING))

@@ -123,7 +123,7 @@ def test_store_and_decision_never_disagree_with_the_model_about_who_may_call_who
             for one in model
         )
         try:
-            model.append(world.runner.run(world.store.bindings.bind(asked, now_ms)))
+            model.append(world.runner.run(world.store.bindings.bind(asked, now_ms, by="test")))
         except BindingError:
             assert taken or step.a == step.b
         else:
@@ -136,7 +136,7 @@ def test_store_and_decision_never_disagree_with_the_model_about_who_may_call_who
         elif isinstance(step, Bind):
             bind(step)
         elif step.which < len(model):
-            model[step.which] = world.runner.run(world.store.bindings.end(model[step.which].id, now_ms))
+            model[step.which] = world.runner.run(world.store.bindings.end(model[step.which].id, now_ms, by="test"))
 
         for line, caller in itertools.product(range(2), PARTIES):
             x = f"{prefix}000{line}"

@@ -25,18 +25,18 @@ async def test_every_lookup_sees_the_newest_commit(store: Store, reader: Reader)
     for number in range(20):
         x = f"{PREFIX}{number:04d}"
         assert reader.find(x, A) is None
-        bound = await store.bindings.bind(request(x=x), NOW)
+        bound = await store.bindings.bind(request(x=x), NOW, by="test")
         assert reader.find(x, A) == bound
-        ended = await store.bindings.end(bound.id, NOW + 1)
+        ended = await store.bindings.end(bound.id, NOW + 1, by="test")
         assert reader.find(x, A) == ended
 
 
 async def test_lookups_go_on_while_writers_write(store: Store, path: Path, seal: Seal, reader: Reader) -> None:
     async def write(writer: Store, first: int) -> None:
         for number in range(first, first + 40):
-            await writer.bindings.bind(request(x=f"{PREFIX}{number:04d}"), NOW)
+            await writer.bindings.bind(request(x=f"{PREFIX}{number:04d}"), NOW, by="test")
 
-    held = await store.bindings.bind(request(), NOW)
+    held = await store.bindings.bind(request(), NOW, by="test")
     async with await Store.open(path, seal) as second:
         writing = asyncio.gather(write(store, 1000), write(second, 2000))
         lookups = 0
@@ -51,12 +51,12 @@ async def test_lookups_go_on_while_writers_write(store: Store, path: Path, seal:
 async def test_a_lookup_leaves_no_transaction_open_that_would_hold_up_checkpoints(
     store: Store, reader: Reader, path: Path
 ) -> None:
-    bound = await store.bindings.bind(request(), NOW)
+    bound = await store.bindings.bind(request(), NOW, by="test")
     assert reader.find(X, A) == bound
     assert reader.find(X, STRANGER) is None
     assert len(reader.plan()) == 1
     reader.changes()
-    await store.bindings.end(bound.id, NOW)
+    await store.bindings.end(bound.id, NOW, by="test")
     connection = sqlite3.connect(path)
     (busy, _, _) = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
     connection.close()
@@ -81,7 +81,7 @@ async def test_a_name_with_url_characters_is_only_a_name(tmp_path: Path, seal: S
 
 
 async def test_what_a_killed_writer_committed_is_read(store: Store, path: Path, tmp_path: Path, seal: Seal) -> None:
-    bound = await store.bindings.bind(request(), NOW)
+    bound = await store.bindings.bind(request(), NOW, by="test")
     left = tmp_path / "left"
     left.mkdir()
     # As a kill leaves them: the log not copied back, its shared index gone with the machine.
@@ -99,7 +99,7 @@ async def test_an_absent_store_is_an_error_until_it_is_there(path: Path, seal: S
     async with await Store.open(path, seal) as store:
         assert len(reader.plan()) == 0
         await provide(store)
-        bound = await store.bindings.bind(request(), NOW)
+        bound = await store.bindings.bind(request(), NOW, by="test")
         assert reader.find(X, A) == bound
         assert len(reader.plan()) == 1
 
@@ -119,7 +119,7 @@ async def test_a_store_that_went_away_is_an_error_until_it_is_back(
 ) -> None:
     async with await Store.open(path, seal) as store:
         await provide(store)
-        bound = await store.bindings.bind(request(), NOW)
+        bound = await store.bindings.bind(request(), NOW, by="test")
     assert reader.find(X, A) == bound
     before = reader.changes()
     reader.close()
@@ -137,7 +137,7 @@ async def test_a_store_that_went_away_is_an_error_until_it_is_back(
 async def test_a_file_taken_from_under_the_reader_is_noticed_by_the_next_look_for_changes(
     store: Store, path: Path, tmp_path: Path, reader: Reader
 ) -> None:
-    await store.bindings.bind(request(), NOW)
+    await store.bindings.bind(request(), NOW, by="test")
     reader.find(X, A)
     path.rename(tmp_path / "away.db")
     with pytest.raises(StoreError, match="does not exist"):
@@ -168,7 +168,7 @@ async def test_a_store_put_in_the_place_of_another_is_read_from_then_on(
 async def test_a_damaged_file_is_an_error_until_it_is_mended(path: Path, seal: Seal, reader: Reader) -> None:
     async with await Store.open(path, seal) as store:
         await provide(store)
-        bound = await store.bindings.bind(request(), NOW)
+        bound = await store.bindings.bind(request(), NOW, by="test")
     sound = path.read_bytes()
     path.write_bytes(b"\xff" * len(sound))
     with pytest.raises(StoreError, match=str(path)):
@@ -178,8 +178,8 @@ async def test_a_damaged_file_is_an_error_until_it_is_mended(path: Path, seal: S
 
 
 async def test_a_damaged_row_is_an_error_and_the_others_are_read(store: Store, path: Path, reader: Reader) -> None:
-    damaged = await store.bindings.bind(request(), NOW)
-    sound = await store.bindings.bind(request(x=f"{PREFIX}0002"), NOW)
+    damaged = await store.bindings.bind(request(), NOW, by="test")
+    sound = await store.bindings.bind(request(x=f"{PREFIX}0002"), NOW, by="test")
     connection = sqlite3.connect(path, isolation_level=None)
     connection.execute("UPDATE bindings SET parties = zeroblob(80) WHERE id = ?", (damaged.id,))
     connection.close()

@@ -32,7 +32,9 @@ async def refused(work: Any) -> BindingError:
 
 async def test_what_is_bound_is_what_both_parties_find(store: Store, reader: Reader) -> None:
     bound = await store.bindings.bind(
-        request(direction=Direction.A_TO_B, industrial_id="700.100.1/7", ring_seconds=25, longest_seconds=600), NOW
+        request(direction=Direction.A_TO_B, industrial_id="700.100.1/7", ring_seconds=25, longest_seconds=600),
+        NOW,
+        by="test",
     )
     assert bound == replace(
         BINDING,
@@ -48,16 +50,16 @@ async def test_what_is_bound_is_what_both_parties_find(store: Store, reader: Rea
 
 
 async def test_nobody_else_finds_it(store: Store, reader: Reader) -> None:
-    await store.bindings.bind(request(), NOW)
+    await store.bindings.bind(request(), NOW, by="test")
     assert reader.find(X, STRANGER) is None
     assert reader.find(f"{PREFIX}0002", A) is None
     assert await store.bindings.get("none") is None
 
 
 async def test_a_key_is_held_by_one_live_binding(store: Store, reader: Reader) -> None:
-    first = await store.bindings.bind(request(), NOW)
+    first = await store.bindings.bind(request(), NOW, by="test")
     for a, b in ((A, STRANGER), (STRANGER, A), (B, STRANGER), (B, A)):
-        error = await refused(store.bindings.bind(request(a=a, b=b), NOW + HOUR - 1))
+        error = await refused(store.bindings.bind(request(a=a, b=b), NOW + HOUR - 1, by="test"))
         assert (error.field, error.rule) == ("x", "key")
         assert first.id in error.message
     assert reader.find(X, STRANGER) is None
@@ -66,25 +68,25 @@ async def test_a_key_is_held_by_one_live_binding(store: Store, reader: Reader) -
 
 
 async def test_one_middle_number_serves_several_bindings_whose_keys_differ(store: Store, reader: Reader) -> None:
-    first = await store.bindings.bind(request(), NOW)
-    second = await store.bindings.bind(request(a=STRANGER, b=ANOTHER), NOW)
+    first = await store.bindings.bind(request(), NOW, by="test")
+    second = await store.bindings.bind(request(a=STRANGER, b=ANOTHER), NOW, by="test")
     assert reader.find(X, B) == first
     assert reader.find(X, STRANGER) == second
-    third = await store.bindings.bind(request(x=f"{PREFIX}0002"), NOW)
+    third = await store.bindings.bind(request(x=f"{PREFIX}0002"), NOW, by="test")
     assert reader.find(X, A) == first
     assert reader.find(f"{PREFIX}0002", A) == third
 
 
 async def test_a_binding_yet_to_start_holds_its_keys(store: Store) -> None:
-    await store.bindings.bind(request(starts_ms=NOW + HOUR, expires_ms=NOW + 2 * HOUR), NOW)
-    error = await refused(store.bindings.bind(request(expires_ms=NOW + 1), NOW))
+    await store.bindings.bind(request(starts_ms=NOW + HOUR, expires_ms=NOW + 2 * HOUR), NOW, by="test")
+    error = await refused(store.bindings.bind(request(expires_ms=NOW + 1), NOW, by="test"))
     assert error.rule == "key"
 
 
 async def test_an_expired_binding_is_found_until_another_takes_its_key(store: Store, reader: Reader) -> None:
-    first = await store.bindings.bind(request(), NOW)
+    first = await store.bindings.bind(request(), NOW, by="test")
     assert reader.find(X, A) == first
-    second = await store.bindings.bind(request(b=STRANGER, expires_ms=NOW + 2 * HOUR), NOW + HOUR)
+    second = await store.bindings.bind(request(b=STRANGER, expires_ms=NOW + 2 * HOUR), NOW + HOUR, by="test")
     assert reader.find(X, A) == second
     assert reader.find(X, STRANGER) == second
     assert reader.find(X, B) == first
@@ -92,32 +94,32 @@ async def test_an_expired_binding_is_found_until_another_takes_its_key(store: St
 
 
 async def test_an_ended_binding_is_found_as_ended_and_frees_its_keys(store: Store, reader: Reader) -> None:
-    first = await store.bindings.bind(request(), NOW)
-    ended = await store.bindings.end(first.id, NOW + 5)
+    first = await store.bindings.bind(request(), NOW, by="test")
+    ended = await store.bindings.end(first.id, NOW + 5, by="test")
     assert ended == replace(first, ended_ms=NOW + 5)
     assert reader.find(X, A) == ended
-    second = await store.bindings.bind(request(), NOW + 5)
+    second = await store.bindings.bind(request(), NOW + 5, by="test")
     assert reader.find(X, A) == second
     assert await store.bindings.get(first.id) == ended
 
 
 async def test_ending_a_dead_binding_changes_nothing(store: Store) -> None:
-    first = await store.bindings.bind(request(), NOW)
-    ended = await store.bindings.end(first.id, NOW + 5)
-    assert await store.bindings.end(first.id, NOW + 9) == ended
-    second = await store.bindings.bind(request(), NOW + 5)
-    assert await store.bindings.end(second.id, NOW + HOUR) == second
-    assert (await refused(store.bindings.end("none", NOW))).field == "id"
+    first = await store.bindings.bind(request(), NOW, by="test")
+    ended = await store.bindings.end(first.id, NOW + 5, by="test")
+    assert await store.bindings.end(first.id, NOW + 9, by="test") == ended
+    second = await store.bindings.bind(request(), NOW + 5, by="test")
+    assert await store.bindings.end(second.id, NOW + HOUR, by="test") == second
+    assert (await refused(store.bindings.end("none", NOW, by="test"))).field == "id"
 
 
 async def test_ending_works_on_a_clock_that_starts_at_zero(store: Store) -> None:
-    bound = await store.bindings.bind(request(expires_ms=HOUR), 0)
-    assert not (await store.bindings.end(bound.id, 0)).live(0)
+    bound = await store.bindings.bind(request(expires_ms=HOUR), 0, by="test")
+    assert not (await store.bindings.end(bound.id, 0, by="test")).live(0)
 
 
 async def test_a_refused_request_leaves_no_trace(store: Store, reader: Reader) -> None:
     for changes in ({"real_name": ""}, {"consent": ""}, {"business_user": "taxi"}, {"x": "700999999990001"}):
-        await refused(store.bindings.bind(request(**changes), NOW))
+        await refused(store.bindings.bind(request(**changes), NOW, by="test"))
     assert await store.bindings.list() == ()
     assert reader.find(X, A) is None
 
@@ -125,13 +127,13 @@ async def test_a_refused_request_leaves_no_trace(store: Store, reader: Reader) -
 async def test_the_longest_binding_is_a_setting_of_the_store(path: Path, seal: Seal) -> None:
     async with await Store.open(path, seal, longest_days=1) as store:
         await provide(store)
-        error = await refused(store.bindings.bind(request(expires_ms=NOW + DAY_MS + 1), NOW))
+        error = await refused(store.bindings.bind(request(expires_ms=NOW + DAY_MS + 1), NOW, by="test"))
         assert (error.field, error.rule) == ("expires_ms", "R17")
-        await store.bindings.bind(request(expires_ms=NOW + DAY_MS), NOW)
+        await store.bindings.bind(request(expires_ms=NOW + DAY_MS), NOW, by="test")
 
 
 async def test_bindings_are_listed_in_pages_newest_first(store: Store) -> None:
-    bound = [await store.bindings.bind(request(x=f"{PREFIX}{number:04d}"), NOW) for number in range(5)]
+    bound = [await store.bindings.bind(request(x=f"{PREFIX}{number:04d}"), NOW, by="test") for number in range(5)]
     newest_first = tuple(reversed(bound))
     assert await store.bindings.list() == newest_first
     assert await store.bindings.list(limit=2) == newest_first[:2]
@@ -141,10 +143,10 @@ async def test_bindings_are_listed_in_pages_newest_first(store: Store) -> None:
 
 
 async def test_the_bindings_of_one_middle_number_are_its_history(store: Store) -> None:
-    first = await store.bindings.bind(request(), NOW)
-    await store.bindings.bind(request(x=f"{PREFIX}0002"), NOW)
-    await store.bindings.end(first.id, NOW)
-    second = await store.bindings.bind(request(), NOW)
+    first = await store.bindings.bind(request(), NOW, by="test")
+    await store.bindings.bind(request(x=f"{PREFIX}0002"), NOW, by="test")
+    await store.bindings.end(first.id, NOW, by="test")
+    second = await store.bindings.bind(request(), NOW, by="test")
     history = await store.bindings.list(x=f"+86{X}")
     assert [one.id for one in history] == [second.id, first.id]
     assert [one.id for one in await store.bindings.list(x=X, after=second.id)] == [first.id]
@@ -168,7 +170,7 @@ async def test_a_senseless_page_is_refused(store: Store, arguments: dict[str, An
 
 
 async def test_no_real_number_is_on_the_disk(store: Store, tmp_path: Path) -> None:
-    await store.bindings.bind(request(), NOW)
+    await store.bindings.bind(request(), NOW, by="test")
     content = b"".join(file.read_bytes() for file in tmp_path.iterdir())
     assert X.encode() in content
     for number in (A, B):
@@ -179,7 +181,7 @@ async def test_no_real_number_is_on_the_disk(store: Store, tmp_path: Path) -> No
 
 
 async def test_the_file_itself_refuses_numbers_that_are_no_middle_numbers(store: Store, path: Path) -> None:
-    await store.bindings.bind(request(), NOW)
+    await store.bindings.bind(request(), NOW, by="test")
     connection = sqlite3.connect(path, isolation_level=None)
     for statement in (
         "UPDATE bindings SET x = '13800138000'",
@@ -195,7 +197,7 @@ async def test_the_file_itself_refuses_numbers_that_are_no_middle_numbers(store:
 async def test_a_store_is_opened_again_with_all_it_held(path: Path, seal: Seal) -> None:
     async with await Store.open(path, seal) as store:
         await provide(store)
-        bound = await store.bindings.bind(request(), NOW)
+        bound = await store.bindings.bind(request(), NOW, by="test")
     async with await Store.open(str(path), seal) as store:
         assert [life.prefix for life in await store.blocks.list()] == [PREFIX]
         assert await store.bindings.list() == (bound,)
@@ -265,7 +267,7 @@ async def test_a_file_of_another_program_is_refused_and_left_alone(path: Path, s
 
 
 async def test_another_keyring_is_refused_by_both_sides(store: Store, path: Path) -> None:
-    await store.bindings.bind(request(), NOW)
+    await store.bindings.bind(request(), NOW, by="test")
     strange = Seal(new_keyring())
     with pytest.raises(StoreError, match="other keys"):
         await Store.open(path, strange)
@@ -287,7 +289,7 @@ async def test_a_file_that_is_no_database_is_an_error_with_its_path(path: Path, 
 
 async def test_a_closed_store_says_so(store: Store) -> None:
     await store.close()
-    for work in (store.bindings.bind(request(), NOW), store.blocks.list(), store.bindings.get("none")):
+    for work in (store.bindings.bind(request(), NOW, by="test"), store.blocks.list(), store.bindings.get("none")):
         with pytest.raises(StoreError):
             await work
 
@@ -295,9 +297,9 @@ async def test_a_closed_store_says_so(store: Store) -> None:
 async def test_a_binding_that_fails_half_way_takes_no_key(path: Path, seal: Seal, reader: Reader) -> None:
     async with await Store.open(path, seal, token=lambda: "same") as store:
         await provide(store)
-        first = await store.bindings.bind(request(), NOW)
+        first = await store.bindings.bind(request(), NOW, by="test")
         with pytest.raises(StoreError, match="UNIQUE"):
-            await store.bindings.bind(request(x=f"{PREFIX}0002"), NOW)
+            await store.bindings.bind(request(x=f"{PREFIX}0002"), NOW, by="test")
         assert reader.find(f"{PREFIX}0002", A) is None
         assert await store.bindings.list() == (first,)
 
@@ -314,7 +316,7 @@ async def test_a_key_fought_over_by_writers_is_won_once(path: Path, seal: Seal, 
             now_ms = NOW + round_ * HOUR
             # Every round fights for the same keys; the holders of the round before have just expired.
             work = [
-                store.bindings.bind(request(x=f"{PREFIX}000{number}", b=b, expires_ms=now_ms + HOUR), now_ms)
+                store.bindings.bind(request(x=f"{PREFIX}000{number}", b=b, expires_ms=now_ms + HOUR), now_ms, by="test")
                 for number in range(3)
                 for b in (B, STRANGER)
                 for store in stores
@@ -337,23 +339,23 @@ async def test_a_locked_store_is_an_error_and_works_again_once_it_is_free(
         other = sqlite3.connect(path, isolation_level=None)
         other.execute("BEGIN IMMEDIATE")
         with pytest.raises(StoreError, match="locked"):
-            await hasty.bindings.bind(request(), NOW)
+            await hasty.bindings.bind(request(), NOW, by="test")
         other.execute("ROLLBACK")
         other.close()
-        await hasty.bindings.bind(request(), NOW)
+        await hasty.bindings.bind(request(), NOW, by="test")
 
 
 async def test_a_cancelled_request_is_bound_wholly_or_not_at_all(store: Store, reader: Reader) -> None:
     # Cancelled ever later, from before its first statement until it is too late.
     for step in itertools.count():
         x = f"{PREFIX}{step:04d}"
-        task = asyncio.create_task(store.bindings.bind(request(x=x), NOW))
+        task = asyncio.create_task(store.bindings.bind(request(x=x), NOW, by="test"))
         for _ in range(step):
             await asyncio.sleep(0.0001)
         in_time = task.cancel()
         await asyncio.wait([task])
         # The next turn comes only once the cancelled one has left nothing open.
-        after = await store.bindings.bind(request(x=x, a=STRANGER, b=ANOTHER), NOW)
+        after = await store.bindings.bind(request(x=x, a=STRANGER, b=ANOTHER), NOW, by="test")
         assert reader.find(x, STRANGER) == after
         one, other = reader.find(x, A), reader.find(x, B)
         assert one == other

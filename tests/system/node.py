@@ -185,6 +185,7 @@ class Node:
         host = f"127.{random.randint(10, 250)}.{random.randint(1, 250)}.1"
         self.sip = Peer(host, free_port(host, socket.SOCK_DGRAM))
         self.ops = Peer(host, free_port(host, socket.SOCK_STREAM))
+        self.api = Peer(host, free_port(host, socket.SOCK_STREAM))
         phones.caller.target = self.sip
         keyring = new_keyring()
         self.seal = Seal(keyring)
@@ -201,6 +202,7 @@ class Node:
             "sip": {"listen": f"{self.sip.host}:{self.sip.port}", **TIMERS},
             "journal": {"segment_mib": 1},
             "ops": {"listen": f"{self.ops.host}:{self.ops.port}", "control_socket": "control.sock"},
+            "api": {"listen": f"{self.api.host}:{self.api.port}"},
             "log": {"level": "debug"},
         }
         for name, values in settings.items():

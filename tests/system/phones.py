@@ -87,6 +87,7 @@ class _Phone(asyncio.DatagramProtocol):
         self.address = Peer("", 0)
         self._transport: asyncio.DatagramTransport | None = None
         self._inboxes: dict[tuple[str, str], asyncio.Queue[Message]] = {}
+        self.heard: dict[str, list[bytes]] = {}  # whatever came, by Call-ID
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.DatagramTransport, transport)
@@ -208,6 +209,7 @@ class Caller(_Phone):
 
     def datagram_received(self, data: bytes, addr: Any) -> None:
         message = read(data)
+        self.heard.setdefault(message.value("call-id"), []).append(data)
         call = self.calls[message.value("call-id")]
         if not message.status:
             if message.method == "BYE":
@@ -231,12 +233,18 @@ class Callee(_Phone):
         super().__init__()
         self.manners = manners
         self.taken: dict[str, Taken] = {}
+        self.texts: list[Message] = []
         self._tasks: set[asyncio.Task[None]] = set()
 
     def datagram_received(self, data: bytes, addr: Any) -> None:
         message, peer = read(data), Peer(*addr)
+        self.heard.setdefault(message.value("call-id"), []).append(data)
         if message.status:
             self.deliver(message)
+            return
+        if message.method == "MESSAGE":
+            self.texts.append(message)
+            self.send(response(200, message, uuid4().hex[:10]), peer)
             return
         taken = self.taken.get(message.value("call-id"))
         if message.method == "INVITE":

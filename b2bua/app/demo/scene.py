@@ -141,7 +141,7 @@ def _settings(directory: Path, port: int, a: Phone, b: Phone) -> Settings:
     )
     config.write_text(
         f'[node]\nname = "demo"\ndata_dir = "{directory}"\n[sip]\nlisten = "{LOOPBACK}:{port}"\ndrain_seconds = 5\n'
-        f'[journal]\nsegment_mib = 1\n[ops]\nlisten = "{LOOPBACK}:0"\n{trunks}'
+        f'[journal]\nsegment_mib = 1\n[ops]\nlisten = "{LOOPBACK}:0"\n[api]\nlisten = ""\n{trunks}'
     )
     return load(config, {})
 

@@ -1,0 +1,26 @@
+"""Real numbers in answers: masked, but for the provider that gave them and asks for them in full."""
+
+from collections.abc import Callable
+from typing import Annotated
+
+from fastapi import Query
+
+from b2bua.api.auth import Caller
+from b2bua.api.problem import ProblemError
+from routing.access import Role
+from routing.numbers import mask
+
+__all__ = ["Reveal", "number_shown"]
+
+Reveal = Annotated[
+    bool, Query(description="Show real numbers in full. For a provider's key, which sees its own bindings only.")
+]
+
+
+def number_shown(caller: Caller, reveal: bool) -> Callable[[str], str]:
+    """How a real number is shown to this caller. ProblemError when it may not ask for that."""
+    if not reveal:
+        return mask
+    if caller.role is not Role.PROVIDER:
+        raise ProblemError(403, "real numbers are shown to the provider that gave them", "reveal", "role")
+    return str

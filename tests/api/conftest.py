@@ -1,0 +1,14 @@
+"""The world in which the API is tried."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from tests.api.world import World, world
+
+
+@pytest.fixture
+async def api(tmp_path: Path) -> AsyncIterator[World]:
+    async with world(tmp_path) as made:
+        yield made

@@ -1,0 +1,78 @@
+"""The OpenAPI document says what the API does: every operation is tried with what the document allows and what it
+forbids, and no answer is a 5xx or one that the document does not know."""
+
+import asyncio
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import schemathesis
+from hypothesis import HealthCheck, Phase, given, settings
+from schemathesis import Case, GenerationMode
+from schemathesis.schemas import APIOperation
+from schemathesis.specs.openapi import checks
+
+from b2bua.api.app import roles_of, routes
+from tests.api.world import World, world
+
+# A run of all operations has 40 seconds; a larger number searches longer.
+EXAMPLES = 6
+CHECKS = [
+    schemathesis.checks.not_a_server_error,
+    checks.status_code_conformance,
+    checks.content_type_conformance,
+    checks.response_schema_conformance,
+    checks.negative_data_rejection,
+]
+OPERATIONS = sorted((route.path_format, method) for route in routes() for method in route.methods or ())
+
+
+class Api:
+    """The application of a world, whose lifespan is the world's own."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "lifespan":
+            await receive()
+            await send({"type": "lifespan.startup.complete"})
+            await receive()
+            await send({"type": "lifespan.shutdown.complete"})
+        else:
+            await self.world.app(scope, receive, send)
+
+
+@pytest.fixture(scope="module")
+def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
+    with asyncio.Runner() as runner:
+        made = world(tmp_path_factory.mktemp("openapi"))
+        yield Api(runner.run(made.__aenter__()))
+        runner.run(made.__aexit__(None, None, None))
+
+
+@pytest.fixture(scope="module")
+def schema(api: Api) -> Any:
+    return schemathesis.openapi.from_asgi("/openapi.json", api)
+
+
+@pytest.mark.parametrize("mode", [GenerationMode.POSITIVE, GenerationMode.NEGATIVE], ids=lambda mode: mode.value)
+@pytest.mark.parametrize(("path", "method"), OPERATIONS)
+def test_every_answer_is_documented(api: Api, schema: Any, path: str, method: str, mode: GenerationMode) -> None:
+    operation: APIOperation[Any, Any, Any] = schema[path][method]
+    keys = [api.world.operator.key, api.world.platform.key]
+
+    @settings(
+        max_examples=EXAMPLES,
+        deadline=None,
+        database=None,
+        derandomize=True,
+        phases=[Phase.explicit, Phase.generate],
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(case=operation.as_strategy(generation_mode=mode))
+    def ask(case: Case) -> None:
+        key = keys[len(repr(case.path_parameters)) % len(keys)]
+        case.call_and_validate(headers={"Authorization": f"Bearer {key}"}, checks=CHECKS)
+
+    ask()
