@@ -34,11 +34,6 @@ class BlockLife:
     revision: int
 
     @property
-    def id(self) -> str:
-        """Its prefix."""
-        return self.prefix
-
-    @property
     def due_ms(self) -> int:
         """When it has to be active at the latest (UTC ms)."""
         return activation_due(self.allocated_ms)

@@ -50,6 +50,15 @@ CALLER_PASSWORD = ("gw-1", "open sesame")
 CALLEE_PASSWORD = ("x700-at-far-end", "let us in")
 
 
+class Hook(Enum):
+    """What the verification hook says to the calls of a scenario, where there is one."""
+
+    ALLOWS = "yes"
+    REFUSES = "no"
+    FAILS = "rubbish"
+    HANGS = "nothing"
+
+
 DIRECTIONS: Mapping[Bound, Direction] = {Bound.BARRED: Direction.B_TO_A}
 
 # Settings of [sip] and [routing] that differ from the defaults. With T1 = 100 ms a transaction is gone after 6.4 s
@@ -60,6 +69,13 @@ PROFILES: Mapping[str, Mapping[str, float]] = {
     "hasty": TIMERS
     | {"no_reply_seconds": 2.0, "no_progress_seconds": 5.0, "ring_seconds": 2.0, "longest_call_seconds": 3.0},
     "brief": TIMERS | {"session_expires_seconds": 6, "min_se_seconds": 2},
+    "prompts": TIMERS,
+    "verified": TIMERS,
+}
+# Settings of a profile besides those of [sip]: {media} is the media server of the rig, {hook} its verification hook.
+SERVICES: Mapping[str, str] = {
+    "prompts": '[prompts]\nserver = "{media}"\nurl = "file:///prompts/"\nlongest_seconds = 1.5\n',
+    "verified": '[verification]\nurl = "{hook}"\nscope = "all"\ntimeout_ms = 600\nretry_percent = 0\n',
 }
 
 
@@ -90,7 +106,8 @@ class Scenario:
 
     `number` and `identity` go before the middle number dialled and the caller's number that the runner deals out.
     `hold_ms` is -d of the caller. `digest` says who has to prove itself. `record` is None when no record may exist;
-    `seconds` bounds the run. `ways` are those of the caller and of all callees; one of them at most may be of IPv6,
+    `media` is the media server's file, where the switch asks it; `hook` what the verification hook says. `seconds`
+    bounds the run. `ways` are those of the caller and of all callees; one of them at most may be of IPv6,
     whose only loopback address would be both sides' otherwise.
     """
 
@@ -107,6 +124,8 @@ class Scenario:
     seconds: int = 15
     digest: Digest = Digest.NONE
     ways: tuple[Way, Way] = (Way.UDP, Way.UDP)
+    media: Phone | None = None
+    hook: Hook = Hook.ALLOWS
 
 
 ANSWERED = Expected("answered", 200, "caller", 16)
@@ -149,6 +168,12 @@ def _refused(
     """A scenario that the switch refuses by itself: nothing may reach the callee."""
     record = Expected("refused", status, "switch", q850, reason, routes=0)
     return Scenario(name, Phone(file or name), (), record, bound=bound, number=number, identity=identity)
+
+
+def _announced(name: str, caller: str, media: str) -> Scenario:
+    """A refused caller who hears an announcement, or would; the record is the same in either case."""
+    record = Expected("refused", 403, "switch", 21, "caller_unbound", routes=0)
+    return Scenario(name, Phone(caller), (), record, "prompts", Bound.NEVER, media=Phone(media))
 
 
 def _fails(status: int, seen: int, outcome: str, q850: int | None = None) -> Scenario:
@@ -242,6 +267,29 @@ SCENARIOS: tuple[Scenario, ...] = (
         Expected("refused", 422, "switch", 127, "session_interval", routes=0),
         profile="brief",
     ),
+    _announced("prompt", "prompt", "announcement"),
+    _announced("prompt_reliable", "prompt_reliable", "announcement"),
+    _announced("prompt_cut", "prompt", "announcement_cut"),
+    _announced("prompt_cancelled", "prompt_cancelled", "announcement_cut"),
+    _announced("prompt_missing", "unbound_caller", "announcement_missing"),
+    Scenario("verified", Phone("answered"), (Phone("answered"),), ANSWERED, "verified", hold_ms=500),
+    Scenario(
+        "verification_refused",
+        Phone("unbound_caller"),
+        (),
+        Expected("refused", 403, "switch", 21, "verification_refused", routes=0),
+        "verified",
+        hook=Hook.REFUSES,
+    ),
+    Scenario(
+        "verification_failed",
+        Phone("verification_failed"),
+        (),
+        Expected("refused", 503, "switch", 41, "verification_failed", routes=0),
+        "verified",
+        hook=Hook.FAILS,
+    ),
+    Scenario("verification_cancelled", Phone("verification_cancelled"), (), CANCELLED, "verified", hook=Hook.HANGS),
     Scenario("options", Phone("options"), (), None),
     _fails(404, 404, "rejected", 1),
     _fails(480, 480, "rejected", 18),

@@ -12,6 +12,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import urllib.error
 import urllib.request
@@ -27,6 +28,7 @@ from catalogue import (
     CALLER_PASSWORD,
     DIRECTIONS,
     PROFILES,
+    SERVICES,
     Bound,
     Digest,
     Expected,
@@ -34,6 +36,7 @@ from catalogue import (
     Scenario,
     Way,
 )
+from hook import HookServer
 from phones import Sipp, tail, until
 
 from b2bua.app.control import ask
@@ -112,6 +115,9 @@ class Rig:
         self._data = self.directory / "data"
         self._log = self.directory / "switch.log"
         self._process: subprocess.Popen[bytes] | None = None
+        self._media = Peer(f"127.{self._network}.4.1", CALLEE_PORT)
+        self._media_turn = threading.Lock()  # there is one media server's address for all lines
+        self._hook = HookServer(self._address(), {scenario.name: scenario.hook for scenario in scenarios})
         self._keyring = new_keyring()
         self._seal = Seal(self._keyring)
 
@@ -151,12 +157,14 @@ class Rig:
 
     def remove(self) -> None:
         """Give the addresses back and delete the temporary directory with every log in it."""
+        self._hook.close()
         self._claim.close()
         shutil.rmtree(self.directory, ignore_errors=True)
 
     def _settings(self) -> str:
         sip = "".join(f"{key} = {value}\n" for key, value in PROFILES[self.profile].items())
         trunks = "".join(text for scenario in self._scenarios for text in self._trunks(scenario))
+        services = SERVICES.get(self.profile, "").format(media=format_peer(self._media), hook=self._hook.url)
         return f"""\
 [node]
 name = "scenarios-{self.profile}"
@@ -172,7 +180,7 @@ control_socket = "control.sock"
 listen = ""
 [log]
 level = "debug"
-{self._listeners()}{trunks}"""
+{services}{self._listeners()}{trunks}"""
 
     def _address(self) -> str:
         return f"127.{self._network}.0.1"
@@ -276,6 +284,12 @@ level = "debug"
         with ExitStack() as stack:
             quiet = None if scenario.callees else stack.enter_context(_listen(line.address(2)))
             callees = []
+            if scenario.media is not None:
+                stack.enter_context(self._media_turn)
+                media = Sipp(self._media_server(scenario, line), self.directory, f"{scenario.name}.media")
+                stack.callback(media.stop)
+                media.await_socket("udp", self._media)
+                callees.append(media)
             for route, phone in enumerate(scenario.callees):
                 callee = Sipp(
                     self._callee(scenario, line, phone, route), self.directory, f"{scenario.name}.uas{route + 1}"
@@ -285,7 +299,7 @@ level = "debug"
                 callees.append(callee)
             caller = Sipp(self._caller(scenario, line), self.directory, f"{scenario.name}.uac")
             stack.callback(caller.stop)
-            deadline = began + scenario.seconds + 5
+            deadline = time.monotonic() + scenario.seconds + 5
             for sipp in (caller, *callees):
                 code = sipp.wait(deadline)
                 result.traces += sipp.traces
@@ -318,11 +332,20 @@ level = "debug"
         names = ["-cid_str", f"{scenario.name}-%u-%p", "-d", str(scenario.hold_ms)]
         if scenario.digest is Digest.CALLER:
             names += ["-au", f"{CALLER_PASSWORD[0]}-{line.index}", "-auth_uri", f"{line.number}@{target}"]
+        if scenario.media is not None:  # the other side of this call
+            options[options.index("callee_address") + 1] = self._media.host
         return ["sipp", target, "-sf", str(HERE / f"uac_{scenario.caller.file}.xml"), *names, *options]
 
     def _callee(self, scenario: Scenario, line: Line, phone: Phone, route: int) -> list[str]:
         options = self._sipp(scenario, phone, line, 2 + route, "caller")
         return ["sipp", "-sf", str(HERE / f"uas_{phone.file}.xml"), *options]
+
+    def _media_server(self, scenario: Scenario, line: Line) -> list[str]:
+        assert scenario.media is not None
+        address = self._media.host
+        options = self._sipp(scenario, scenario.media, line, 2, "caller")
+        options[options.index("-i") + 1] = options[options.index("-ci") + 1] = address
+        return ["sipp", "-sf", str(HERE / f"uas_{scenario.media.file}.xml"), *options]
 
     # ------------------------------------------------------------------ what it leaves behind
 

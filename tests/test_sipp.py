@@ -21,7 +21,9 @@ from rig import Result, Rig  # noqa: E402
 from run import LANES, main, show  # noqa: E402
 
 FILES = sorted(ROOT.glob("ua[cs]_*.xml"))
-USED = {f"uac_{s.caller.file}.xml" for s in SCENARIOS} | {f"uas_{p.file}.xml" for s in SCENARIOS for p in s.callees}
+USED = {f"uac_{s.caller.file}.xml" for s in SCENARIOS} | {
+    f"uas_{p.file}.xml" for s in SCENARIOS for p in (*s.callees, s.media) if p is not None
+}
 PROFILE = pytest.mark.parametrize("profile", PROFILES)
 
 

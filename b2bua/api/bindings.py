@@ -7,6 +7,7 @@ from typing import Annotated
 
 import msgspec
 from fastapi import APIRouter, Header, Path, Query, Response
+from fastapi.responses import StreamingResponse
 
 from b2bua.api.auth import Caller, Everybody, Owner
 from b2bua.api.binding_models import (
@@ -26,11 +27,15 @@ from b2bua.api.binding_models import (
 )
 from b2bua.api.context import Context, Ctx
 from b2bua.api.etag import IfMatch, MustMatch, etag, required_revision, revision_of
+from b2bua.api.models import MEDIA
 from b2bua.api.paging import Listing, Paging
 from b2bua.api.problem import documented, fault_of, status_of
 from b2bua.api.reveal import Reveal, number_shown
 from routing.binding import Binding, BindingState
+from routing.bulk import FileFormat
 from routing.errors import BindingError, NotFound
+from routing.numbers import parse_middle
+from routing.store.bulk import exported
 
 __all__ = ["router"]
 
@@ -125,6 +130,49 @@ async def add_bindings(
             items.append({"status": 201, "binding": row_of(answer, now_ms, shown), "errors": ()})
     body_text = msgspec.json.encode({"made": made, "refused": len(items) - made, "items": items})
     return Response(body_text, 200, media_type="application/json")
+
+
+@router.get(
+    "/export",
+    summary="Export bindings",
+    response_class=StreamingResponse,
+    responses={
+        200: {
+            "description": "One binding a line; with `reveal` it is what POST /v1/imports takes.",
+            "content": {media: {"schema": {"type": "string"}} for media in MEDIA.values()},
+        },
+        **documented(),
+    },
+)
+async def export_bindings(
+    context: Ctx,
+    caller: Everybody,
+    format: FileFormat = FileFormat.JSONL,
+    x: Annotated[str, Query(max_length=64)] = "",
+    order_id: Annotated[str, Query(max_length=128)] = "",
+    business_user: Annotated[str, Query(max_length=64)] = "",
+    provider: Annotated[str, Query(max_length=64)] = "",
+    group: Annotated[str, Query(max_length=64)] = "",
+    state: BindingState | None = None,
+    reveal: Reveal = False,
+) -> StreamingResponse:
+    """The newest first, as many as there are; a provider is given its own."""
+    number_shown(caller, reveal)
+    if x and parse_middle(x) is None:
+        raise BindingError("x", "R3", "a middle number is 700 and 12 digits")
+    lines = exported(
+        context.store.bindings,
+        format,
+        context.clock(),
+        reveal=reveal,
+        x=x,
+        order_id=order_id,
+        business_user=business_user,
+        provider=caller.scope(provider),
+        group=group,
+        state=state,
+    )
+    return StreamingResponse(lines, media_type=MEDIA[format])
 
 
 @router.get("/{id}", summary="Look at a binding", responses=documented(404))

@@ -12,7 +12,7 @@ from pydantic import Field
 from b2bua.api.auth import Everybody, Owner
 from b2bua.api.context import Ctx
 from b2bua.api.import_runner import spooled
-from b2bua.api.models import Shown, WithReason
+from b2bua.api.models import MEDIA, Shown, WithReason
 from b2bua.api.paging import Listing, Paging
 from b2bua.api.problem import documented
 from b2bua.api.spool import Spool
@@ -26,7 +26,6 @@ router = APIRouter(prefix="/v1/imports", tags=["bindings"])
 
 ImportId = Annotated[str, Path(description="The import's id.", max_length=64)]
 
-MEDIA: Final = {FileFormat.CSV: "text/csv", FileFormat.JSONL: "application/x-ndjson"}
 _BODY: Final = {
     "requestBody": {
         "required": True,

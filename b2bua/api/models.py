@@ -1,12 +1,14 @@
 """What bodies are made of."""
 
-from typing import Annotated
+from typing import Annotated, Final
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from routing.bulk import FileFormat
 from routing.terms import LONGEST_CALL_SECONDS, LONGEST_REFERENCE, LONGEST_RING_SECONDS, Direction
 
 __all__ = [
+    "MEDIA",
     "Body",
     "CallSeconds",
     "Identifier",
@@ -19,6 +21,9 @@ __all__ = [
     "Way",
     "WithReason",
 ]
+
+MEDIA: Final = {FileFormat.CSV: "text/csv", FileFormat.JSONL: "application/x-ndjson"}
+"""Media types of files of bindings."""
 
 # the end of the year 9999: what any calendar can write
 LAST_INSTANT = 253_402_300_799_999

@@ -11,7 +11,7 @@ from pydantic import SecretStr, ValidationError
 
 from b2bua.app.config_api import check_api
 from b2bua.app.config_errors import ConfigError, findings, format_problem, unknown_key
-from b2bua.app.config_hooks import SHORTEST_SECRET, check_hooks
+from b2bua.app.config_hooks import check_hooks, secret_problem
 from b2bua.app.config_listeners import check_listeners
 from b2bua.app.config_models import SECTIONS, ListenerSettings, Settings, Sip, TrunkSettings
 from b2bua.app.config_passwords import PasswordsError, parse_passwords
@@ -245,9 +245,8 @@ class _Loader:
     def _verification_secret(self) -> str:
         """What proves to the verification hook that it is us who ask; '' for none."""
         secret = self._environ.get(VERIFICATION_VARIABLE, "")
-        if secret and len(secret) < SHORTEST_SECRET:
-            text = f"is shorter than {SHORTEST_SECRET} characters; write a longer one, or take it out to sign nothing"
-            self._problems.append(f"{VERIFICATION_VARIABLE} in the environment: {text}")
+        if problem := secret_problem(secret):
+            self._problems.append(f"{VERIFICATION_VARIABLE} in the environment: {problem}")
         return secret
 
     def _passwords(self, settings: Settings) -> str:

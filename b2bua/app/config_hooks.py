@@ -1,5 +1,6 @@
 """Settings of what the switch asks other servers about single calls: verification (R20), announcements (RFC 4240)."""
 
+import base64
 import re
 import ssl
 from collections.abc import Iterator, Mapping
@@ -17,7 +18,7 @@ from routing.targets import Target
 if TYPE_CHECKING:
     from b2bua.app.config_models import Settings
 
-__all__ = ["SHORTEST_SECRET", "Prompts", "Verification", "check_hooks", "hook_context", "prompt_settings"]
+__all__ = ["Prompts", "Verification", "check_hooks", "hook_context", "prompt_settings", "secret_problem"]
 
 SHORTEST_SECRET = 16
 LONGEST_URL = 512
@@ -146,6 +147,18 @@ class Prompts(Section):
     )
 
 
+def secret_problem(secret: str) -> str:
+    """What is wrong with what requests are signed with, '' for nothing. It may be any text, or the secret of Standard
+    Webhooks 1.0.0: base64 behind whsec_."""
+    if secret and len(secret) < SHORTEST_SECRET:
+        return f"is shorter than {SHORTEST_SECRET} characters; write a longer one, or take it out to sign nothing"
+    try:
+        base64.b64decode(secret.removeprefix("whsec_") if secret.startswith("whsec_") else "", validate=True)
+    except ValueError:
+        return "holds no base64 behind whsec_; write the secret as it was given"
+    return ""
+
+
 def hook_context(verification: Verification) -> ssl.SSLContext:
     """How the hook has to prove itself. OSError when the certificates cannot be read."""
     return ssl.create_default_context(cafile=verification.ca)
@@ -178,7 +191,7 @@ def check_hooks(settings: "Settings") -> Iterator[Finding]:
         yield "verification", "timeout_ms", verification.timeout_ms, text
     most = round(settings.routing.decision_seconds * 1000) - MARGIN_MS
     if verification.scope != "none" and verification.deadline_ms > most:
-        text = f"leaves less than {MARGIN_MS} ms of routing.decision_seconds; write {most} or less there, or more here"
+        text = f"leaves less than {MARGIN_MS} ms of routing.decision_seconds; write {most} or less, or more there"
         yield "verification", "deadline_ms", verification.deadline_ms, text
     if verification.ca is not None:
         try:

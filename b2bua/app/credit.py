@@ -65,10 +65,10 @@ async def keep_credit(
 ) -> None:
     """Beside the recorder: settle past days again and again, until cancelled."""
     while True:
+        await asyncio.sleep(seconds)
         try:
             if caught_up(journal, records):
                 async with await Store.open(bindings, seal) as store:
                     await settle_past(store, RecordStore(records), now_ms(), by=BY)
         except (StoreError, RecordStoreError, BindingError, OSError) as error:
             log("credit_not_settled", reason=str(error))
-        await asyncio.sleep(seconds)

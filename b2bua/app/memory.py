@@ -151,12 +151,12 @@ class Memory:
 
     def close(self) -> None:
         """Write what was handed over, and stop."""
-        self._closing = True
-        self._wake.set()
-        self._thread.join(CLOSE_SECONDS)
         if self._reading is not None:
             self._reading.close()
             self._reading = None
+        self._closing = True
+        self._wake.set()
+        self._thread.join(CLOSE_SECONDS)
 
     def _run(self) -> None:
         connection: sqlite3.Connection | None = None

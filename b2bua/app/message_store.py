@@ -69,9 +69,13 @@ class MessageStore:
         self._thread: threading.Thread | None = None
         try:
             self._connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+        except sqlite3.Error as error:
+            raise MessageStoreError(f"message store {path}: {error}") from error
+        try:
             path.chmod(0o600)
             self._prepare()
         except (sqlite3.Error, OSError) as error:
+            self._connection.close()
             raise MessageStoreError(f"message store {path}: {error}") from error
 
     def load(self) -> list[Kept]:
@@ -95,6 +99,11 @@ class MessageStore:
             self._told(refused)
         self._orders.extend(orders)
         self._wake.set()
+
+    @property
+    def waiting(self) -> int:
+        """How many orders are not carried out yet."""
+        return len(self._orders)
 
     def close(self) -> None:
         """Carry out what is left, and close the file."""
@@ -191,6 +200,5 @@ def _awaited(order: Write | Mark) -> bool:
 
 def _remembered(record_id: str, key: str) -> StoredMessage:
     """What is left of a message that has its end."""
-    nothing = ("", "", "", "")
     texts = ("", "", "", "", "", "")
-    return StoredMessage(record_id, 0, key, *texts, 0, 0, 0, nothing, "", "text/plain", "", "", 0, None, -1, False)
+    return StoredMessage(record_id, 0, key, *texts, 0, 0, 0, (), "", "text/plain", "", "", 0, None, -1, False)

@@ -10,6 +10,7 @@ from prometheus_client.registry import Collector
 
 from b2bua.app.message_metrics import MessageFigures, message_families, message_figures
 from b2bua.app.policy_metrics import PolicyFigures, policy_families, policy_figures
+from b2bua.app.hook_metrics import HookFigures, hook_families, hook_figures
 from b2bua.app.reloader import Reloads
 from b2bua.app.service_metrics import ServiceFigures, service_families, service_figures
 from b2bua.app.shell import Shell
@@ -57,6 +58,7 @@ class Snapshot(NamedTuple):
     lag_bytes: int
     recorder: Status
     service: ServiceFigures
+    hooks: HookFigures
     messages: MessageFigures
     policy: PolicyFigures
 
@@ -98,6 +100,7 @@ def snapshot(shell: Shell, records_directory: Path, reloads: Reloads) -> Snapsho
         shell.journal.backlog(Position(status.segment, status.offset)),
         status,
         service_figures(shell, reloads),
+        hook_figures(shell),
         message_figures(shell),
         policy_figures(shell),
     )
@@ -194,6 +197,7 @@ class SwitchCollector(Collector):
         yield _counter("x700_journal_syncs", "Forced writes to disk", (), {(): now.journal.syncs})
         yield _counter("x700_journal_sync_failures", "Forced writes that failed", (), {(): now.journal.sync_failures})
         yield from service_families(now.service)
+        yield from hook_families(now.hooks)
         yield from message_families(now.messages)
         yield from policy_families(now.policy)
         yield _gauge("x700_journal_queued", "Writes waiting in memory for the disk", (), {(): now.journal.queued})

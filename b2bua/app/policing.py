@@ -96,7 +96,9 @@ class Policing:
         them at each turn."""
         self.policy = policy
         if policy.fresh_cuts:
-            self._cut_part(Cut(policy, policy.fresh_cuts), self._switch.live_handles(), 0)
+            cut = Cut(policy, policy.fresh_cuts)
+            self._cut_part(cut, self._switch.live_handles(), 0)
+            self._enter(lambda now: self._switch.cut_messages(cut.ends, now))
 
     def _cut_part(self, cut: Cut, handles: list[int], start: int) -> None:
         end = start + CUT_AT_ONCE

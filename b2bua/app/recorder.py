@@ -14,6 +14,7 @@ from typing import Self
 import structlog
 
 from b2bua.app.config import ConfigError, Settings
+from b2bua.app.credit import keep_credit
 from b2bua.app.logs import configure
 from b2bua.app.notify import notify
 from cdr.journal import EntryError, Position, decode_event, format_position
@@ -356,6 +357,8 @@ async def _main(settings: Settings, read: Callable[[], Settings]) -> None:
         notify("READY=1")
 
     subscribers = Subscribers(settings.routing.store)
+    journal, records = settings.journal.directory, settings.records.directory
+    credit = asyncio.create_task(keep_credit(settings.routing.store, settings.seal(), journal, records, log.error))
     try:
         await run(
             settings.journal.directory,
@@ -367,6 +370,7 @@ async def _main(settings: Settings, read: Callable[[], Settings]) -> None:
             started=listen,
         )
     finally:
+        credit.cancel()
         subscribers.close()
 
 

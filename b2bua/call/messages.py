@@ -30,6 +30,7 @@ from b2bua.sip.sms import RelayKind, acknowledgement, format_relay
 from b2bua.sip.transaction import Flow, ServerTransaction
 from b2bua.sip.uri import dialled_user, parse_uri
 from cdr import record
+from routing.binding import Binding
 from routing.content import Finding, is_service_sender
 from routing.decide import Query, Refusal, Route
 from routing.numbers import bare_digits, format_middle, format_subscriber, mask, parse_middle, parse_subscriber
@@ -223,11 +224,19 @@ class Messages:
         message.kept = False
         message.release(Local.JOURNAL_FAILED)
 
-    def cut(self, condemned: Callable[[ShortMessage], bool], reason: Local) -> int:
-        """End those that wait and that somebody has blocked meanwhile; how many. What is under way goes on."""
-        found = [each for each in self._messages.values() if each.stage is Stage.WAITING and condemned(each)]
+    def cut(self, ends: Callable[[Binding, str, str, int], bool]) -> int:
+        """End those that wait and of which ``ends(binding, caller, callee, utc_ms)`` says so (R12); how many. What is
+        under way goes on."""
+        utc_ms = self._signalling.now.utc_ms
+        found = [
+            message
+            for message in self._messages.values()
+            if message.stage is Stage.WAITING
+            and message.binding is not None
+            and ends(message.binding, message.caller_number, message.callee_number, utc_ms)
+        ]
         for message in found:
-            message.release(reason)
+            message.release(Local.BLOCKED)
         return len(found)
 
     def discard(self, record_id: str) -> bool:
@@ -579,7 +588,7 @@ def _lifetime(request: Request, validity_seconds: int, settings: MessageSettings
 
 
 def _view(message: ShortMessage) -> LiveMessage:
-    binding_id, provider, business_user, order_id = message.binding
+    binding = message.binding
     return LiveMessage(
         message.record_id,
         message.stage.name.lower(),
@@ -591,8 +600,8 @@ def _view(message: ShortMessage) -> LiveMessage:
         message.arrived_ms,
         message.due_ms,
         message.expires_ms,
-        provider,
-        business_user,
-        order_id,
-        binding_id,
+        binding.provider if binding else "",
+        binding.business_user if binding else "",
+        binding.order_id if binding else "",
+        binding.id if binding else "",
     )

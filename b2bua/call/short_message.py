@@ -20,7 +20,7 @@ from b2bua.sip.sms import Coding, Concat, Relay, RelayKind, cause_of_failure, te
 from b2bua.sip.timers import Timer
 from b2bua.sip.transaction import Flow, ServerTransaction
 from cdr import record
-from routing.binding import Binding
+from routing.binding import Binding, Direction, Mode
 from routing.content import assess
 from routing.decide import Refusal, Route
 from routing.numbers import bare_digits, format_middle, format_subscriber
@@ -110,6 +110,7 @@ class ShortMessage(Timer):
         "binding",
         "callee_number",
         "caller_number",
+        "calling",
         "courier",
         "due_ms",
         "exchange",
@@ -153,7 +154,8 @@ class ShortMessage(Timer):
         self.shown = ""
         self.caller_number = ""
         self.callee_number = ""
-        self.binding = ("", "", "", "")
+        self.binding: Binding | None = None
+        self.calling = ""
         self.facts = ""
         self.tries = 0
         self.reference = -1  # of the short message that we send to the callee's phone
@@ -210,7 +212,7 @@ class ShortMessage(Timer):
         binding = route.binding
         self.caller_number, self.callee_number, self.shown = route.caller, route.callee, route.shown
         self.x = route.dialled
-        self.binding = (binding.id, binding.provider, binding.business_user, binding.order_id)
+        self.binding, self.calling = binding, route.calling
         callee = bare_digits(route.callee)
         if self._side is not None:
             self._side.forbidden = callee.encode()
@@ -252,7 +254,7 @@ class ShortMessage(Timer):
             self.max_forwards,
             self.arrived_ms,
             self.expires_ms,
-            self.binding,
+            _facts_of(self.binding, self.calling),
             self.facts,
             payload.kind.value,
             payload.text,
@@ -301,7 +303,7 @@ class ShortMessage(Timer):
         self.max_forwards = stored.max_forwards
         self.arrived_ms, self.expires_ms = stored.arrived_ms, stored.expires_ms
         self.arrived_at = signalling.now.monotonic - (signalling.now.utc_ms - stored.arrived_ms) / 1000
-        self.binding = stored.binding
+        self.binding, self.calling = _binding_of(stored), stored.binding[0]
         self.facts = stored.facts
         self.payload = Payload(
             Kind(stored.kind),
@@ -596,4 +598,45 @@ def _retold(payload: Payload, text: str) -> Payload:
         payload.concat,
         payload.reference,
         payload.to_phone,
+    )
+
+
+def _facts_of(binding: Binding | None, calling: str) -> tuple[str, ...]:
+    """Which party writes, and what of the binding is asked for later: by the operator, and by a block (R12)."""
+    if binding is None:
+        return ("",) * 10
+    return (
+        calling,
+        binding.id,
+        binding.mode.value,
+        binding.x,
+        binding.y,
+        binding.provider,
+        binding.business_user,
+        binding.scenario,
+        binding.order_id,
+        binding.industrial_id,
+    )
+
+
+def _binding_of(stored: StoredMessage) -> Binding:
+    """The binding of a message out of the process before, as far as ``_facts_of`` has kept it."""
+    calling, identifier, mode, x, y, provider, business_user, scenario, order_id, industrial_id = stored.binding
+    a, b = (stored.caller, stored.callee) if calling == "a" else (stored.callee, stored.caller)
+    return Binding(
+        id=identifier,
+        mode=Mode(mode),
+        x=x,
+        y=y,
+        a=a,
+        b=b,
+        direction=Direction.BOTH,
+        provider=provider,
+        business_user=business_user,
+        scenario=scenario,
+        order_id=order_id,
+        industrial_id=industrial_id,
+        starts_ms=stored.arrived_ms,
+        expires_ms=stored.expires_ms,
+        ended_ms=0,
     )

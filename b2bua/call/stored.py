@@ -23,8 +23,8 @@ class Stored(StrEnum):
 
 class StoredMessage(NamedTuple):
     """All that a message needs to be delivered by another process. Real numbers and text stand in it in clear: it is
-    sealed as a whole. Times are UTC milliseconds. ``key`` is how its sender's MESSAGE is known again. Of the last ten
-    fields, those of a short message of mobile networks, see Payload.
+    sealed as a whole. Times are UTC milliseconds. ``key`` is how its sender's MESSAGE is known again, ``binding``
+    what ShortMessage keeps of the binding. From ``kind`` on see Payload.
     """
 
     record_id: str
@@ -39,7 +39,7 @@ class StoredMessage(NamedTuple):
     max_forwards: int
     arrived_ms: int
     expires_ms: int
-    binding: tuple[str, str, str, str]  # id, provider, business user, order
+    binding: tuple[str, ...]
     facts: str
     kind: str
     text: str

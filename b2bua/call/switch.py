@@ -34,6 +34,7 @@ from b2bua.sip.message import Request
 from b2bua.sip.stream import FramingError
 from b2bua.sip.transaction import Flow, ServerTransaction
 from cdr import record
+from routing.binding import Binding
 from routing.counters import Counters
 from routing.decide import Query, Refusal, Route
 from routing.last_callers import LastCallers
@@ -334,6 +335,13 @@ class Switch:
                 ended += 1
         if ended:
             self._settle(None)
+        return ended
+
+    def cut_messages(self, ends: Callable[[Binding, str, str, int], bool], now: Now) -> int:
+        """End those messages that wait and of which ``ends(binding, caller, callee, utc_ms)`` says so; how many."""
+        self.signalling.now = now
+        ended = self.messages.cut(ends)
+        self._settle(None)
         return ended
 
     def unwritten(self, events: Sequence[record.Event], now: Now) -> None:

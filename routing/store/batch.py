@@ -33,7 +33,8 @@ class _Known:
 
 
 class Batch:
-    """Requests and what has become of each so far. To be used once, within one transaction."""
+    """Requests and what has become of each so far. To be used once, within one transaction. No two of them have the
+    same client token: whether the second is a repetition depends on what becomes of the first."""
 
     def __init__(
         self,
@@ -49,7 +50,6 @@ class Batch:
         self._requests = list(requests)
         self._now_ms = now_ms
         self._answers: list[Answer | None] = [None] * len(requests)
-        self._repeats: dict[int, int] = {}
         self._fingerprints: list[bytes] = [b""] * len(requests)
 
     async def bind(self, by: str) -> tuple[Answer, ...]:
@@ -83,14 +83,12 @@ class Batch:
         taken = await self._take(made, groups)
         if made:
             await self._write(made, taken, by)
-        for index, first in self._repeats.items():
-            self._answers[index] = self._answers[first]
         return tuple(answer for answer in self._answers if answer is not None)
 
     # who is left
 
     def _open(self) -> Iterable[int]:
-        return (index for index, answer in enumerate(self._answers) if answer is None and index not in self._repeats)
+        return (index for index, answer in enumerate(self._answers) if answer is None)
 
     def _open_requests(self) -> Iterable[BindingRequest]:
         return (self._requests[index] for index in self._open())
@@ -114,24 +112,16 @@ class Batch:
         owners = dict(
             await in_parts(self._database, "SELECT id, provider FROM business_users WHERE id IN ({})", list(users))
         )
-        uses: dict[tuple[str, str], int] = {}
         own: dict[int, tuple[str, str]] = {}
         for index in marked:
             request = self._requests[index]
             own[index] = (request.provider or owners.get(request.business_user, ""), request.client_token)
             self._fingerprints[index] = self._database.seal.hash(fingerprint_text(request))
-            uses.setdefault(own[index], index)
-        known = await self._known(uses)
+        known = await self._known(own.values())
         for index, key in own.items():
-            first = uses[key]
             if key in known:
                 same = known[key].fingerprint == self._fingerprints[index]
                 self._answers[index] = known[key].binding if same else _token_used()
-            elif first != index:
-                if self._fingerprints[first] == self._fingerprints[index]:
-                    self._repeats[index] = first
-                else:
-                    self._answers[index] = _token_used()
 
     async def _known(self, uses: Iterable[tuple[str, str]]) -> Mapping[tuple[str, str], _Known]:
         tokens: dict[str, list[str]] = {}

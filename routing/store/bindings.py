@@ -2,7 +2,7 @@
 dialled, caller)."""
 
 import random
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Final
 
@@ -85,8 +85,12 @@ class Bindings:
         """Do as `bind` for each of many requests, in one transaction; return for each its binding or what is wrong."""
         if len(requests) > MOST_AT_ONCE:
             raise BindingError("bindings", "form", f"are more than {MOST_AT_ONCE} at once")
+        answers: list[Binding | BindingError] = []
         async with self._database.transaction():
-            return await Batch(self._database, self._allocator, self._longest_days, requests, now_ms).bind(by)
+            for part in _apart(requests):
+                batch = Batch(self._database, self._allocator, self._longest_days, part, now_ms)
+                answers += await batch.bind(by)
+        return tuple(answers)
 
     async def extend(
         self, identifier: str, expires_ms: int, now_ms: int, *, by: str, provider: str = "", revision: int = 0
@@ -377,6 +381,19 @@ class Bindings:
         await audit.note(
             self._database, now_ms, by, action, "binding", binding.id, reason, detail, provider=binding.provider
         )
+
+
+def _apart(requests: Sequence[BindingRequest]) -> Iterator[Sequence[BindingRequest]]:
+    """Cut a row of requests where a client token comes again."""
+    start = 0
+    tokens: set[str] = set()
+    for index, request in enumerate(requests):
+        if request.client_token in tokens:
+            yield requests[start:index]
+            start, tokens = index, set()
+        if request.client_token:
+            tokens.add(request.client_token)
+    yield requests[start:]
 
 
 def _check_terms(scenario: Scenario, binding: Binding) -> None:

@@ -9,10 +9,11 @@ import pytest
 import schemathesis
 from hypothesis import HealthCheck, Phase, given, settings
 from schemathesis import Case, GenerationMode
+from schemathesis.python.asgi import shutdown_lifespans
 from schemathesis.schemas import APIOperation
 from schemathesis.specs.openapi import checks
 
-from b2bua.api.app import roles_of, routes
+from b2bua.api.app import routes
 from tests.api.world import World, world
 
 # A run of all operations has 40 seconds; a larger number searches longer.
@@ -24,6 +25,8 @@ CHECKS = [
     checks.response_schema_conformance,
     checks.negative_data_rejection,
 ]
+# They take what is wrong, and say so of each item or line.
+PATIENT = {"/v1/bindings/batch", "/v1/imports"}
 OPERATIONS = sorted((route.path_format, method) for route in routes() for method in route.methods or ())
 
 
@@ -38,6 +41,7 @@ class Api:
             await receive()
             await send({"type": "lifespan.startup.complete"})
             await receive()
+            self.world.context.keys.close()  # in the thread that has opened it
             await send({"type": "lifespan.shutdown.complete"})
         else:
             await self.world.app(scope, receive, send)
@@ -48,6 +52,7 @@ def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
     with asyncio.Runner() as runner:
         made = world(tmp_path_factory.mktemp("openapi"))
         yield Api(runner.run(made.__aenter__()))
+        shutdown_lifespans()
         runner.run(made.__aexit__(None, None, None))
 
 
@@ -60,6 +65,7 @@ def schema(api: Api) -> Any:
 @pytest.mark.parametrize(("path", "method"), OPERATIONS)
 def test_every_answer_is_documented(api: Api, schema: Any, path: str, method: str, mode: GenerationMode) -> None:
     operation: APIOperation[Any, Any, Any] = schema[path][method]
+    wanted = [check for check in CHECKS if path not in PATIENT or check is not checks.negative_data_rejection]
     keys = [api.world.operator.key, api.world.platform.key]
 
     @settings(
@@ -73,6 +79,6 @@ def test_every_answer_is_documented(api: Api, schema: Any, path: str, method: st
     @given(case=operation.as_strategy(generation_mode=mode))
     def ask(case: Case) -> None:
         key = keys[len(repr(case.path_parameters)) % len(keys)]
-        case.call_and_validate(headers={"Authorization": f"Bearer {key}"}, checks=CHECKS)
+        case.call_and_validate(headers={"Authorization": f"Bearer {key}"}, checks=wanted)
 
     ask()

@@ -1,6 +1,6 @@
 """An API in memory: its application, a store in a file, a clock that stands still, and a client for each role."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,13 +46,13 @@ class Switch:
 
     def __init__(self) -> None:
         self.asked: list[dict[str, object]] = []
-        self.answer: dict[str, object] | None = {}
+        self.answer: dict[str, object] | Callable[[dict[str, object]], dict[str, object]] | None = {}
 
     async def ask(self, **request: object) -> dict[str, object]:
         self.asked.append(request)
         if self.answer is None:
             raise SwitchUnavailable
-        return self.answer
+        return self.answer(request) if callable(self.answer) else self.answer
 
 
 class Client:

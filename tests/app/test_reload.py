@@ -3,7 +3,7 @@
 import asyncio
 import re
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
@@ -15,6 +15,7 @@ from b2bua.app.reload import LIVE, RECORDER, Changes, compare, merge
 from b2bua.app.reloader import Reloader
 from b2bua.app.shell import stream_limits, switch_settings
 from cdr.seal import format_keyring, new_keyring
+from routing.trunks import Peer
 
 FILE = """
 [node]
@@ -24,6 +25,9 @@ listen = "192.0.2.1:5060"
 t1_ms = 400
 [limits]
 max_calls = 10
+[prompts]
+server = "192.0.2.20:5060"
+url = "file:///prompts/"
 [log]
 level = "info"
 [[trunk]]
@@ -98,12 +102,16 @@ def other(value: object) -> object:
         return not value
     if isinstance(value, (int, float)):
         return type(value)(value + 1)
+    if isinstance(value, Peer):
+        return value._replace(port=value.port + 1)
+    if isinstance(value, Mapping):
+        return {}
     return {"info": "debug", "json": "console"}.get(str(value), f"{value}1")
 
 
 def reached(in_force: Settings) -> tuple[object, ...]:
     """What is made of the settings each time they change."""
-    return switch_settings(in_force), stream_limits(in_force), policy_settings(in_force.policy)
+    return switch_settings(in_force), stream_limits(in_force), policy_settings(in_force.policy), in_force.verification
 
 
 def test_every_live_key_exists_and_reaches_somebody(file: Path) -> None:

@@ -168,7 +168,7 @@ requests = st.builds(
 )
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(asked=st.lists(requests, max_size=8))
 def test_a_batch_answers_as_one_by_one(tmp_path_factory: pytest.TempPathFactory, seal: Seal, asked: list[Any]) -> None:
     async def both() -> None:

@@ -13,6 +13,7 @@ from routing.allocation import BlockLife, activation_due
 from routing.errors import BindingError, Conflict, NotFound, StaleRevision
 from routing.plan import MOVES, Block, BlockState
 from routing.registry import BusinessUser, Contract, Provider, State
+from routing.store.blocks import block_at
 from routing.store.reader import Reader
 from routing.store.sqlite import Store
 from tests.routing.samples import BLOCK, HOUR, NOW, PREFIX, X, provide, request
@@ -99,6 +100,12 @@ async def test_a_provider_registers_and_moves_its_own_blocks_only(store: Store) 
     await store.blocks.add(block, NOW, by=BY, provider="provider")
     await store.blocks.move(PREFIX, BlockState.FROZEN, NOW, by=BY, reason="x", provider="provider")
     assert await store.blocks.get(OTHER, provider="provider") == await store.blocks.get(OTHER)
+
+
+async def test_a_block_is_found_within_a_turn_by_its_prefix(store: Store) -> None:
+    async with store._database.reading():
+        assert await block_at(store._database, PREFIX) == BLOCK
+        assert await block_at(store._database, OTHER) is None
 
 
 # --- lists ---

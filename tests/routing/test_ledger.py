@@ -181,6 +181,13 @@ async def test_deeds_are_listed_the_newest_first_and_by_what_is_asked(store: Sto
     assert await refused(store.audit.list(limit=0)) == ("limit", "form")
 
 
+async def test_what_is_done_to_things_elsewhere_is_noted_too(store: Store) -> None:
+    await store.audit.note(NOW, BY, "hang up", "call", "c-1", "asked for", provider="p")
+    (deed,) = await store.audit.list(limit=1)
+    assert (deed.at_ms, deed.by, deed.action, deed.kind, deed.id) == (NOW, BY, "hang up", "call", "c-1")
+    assert (deed.reason, deed.provider, deed.detail) == ("asked for", "p", {})
+
+
 async def test_a_deed_that_is_undone_leaves_no_row(store: Store) -> None:
     async def undone() -> None:
         async with store._database.transaction():

@@ -285,6 +285,7 @@ class History(RuleBasedStateMachine):
         lasts: int,
         most_calls: int,
         odd: str,
+        x: str = "",
     ) -> None:
         name, provider, scenarios = USERS[user]
         block = self.prefixes[(user + 1) % 3 if odd == "foreign block" else user]
@@ -296,7 +297,7 @@ class History(RuleBasedStateMachine):
             members = self.model.groups[chosen][1]
             a = a if odd == "any group" else one_of(members, parties[0])
         asked = BindingRequest(
-            x=f"{block}{line:04d}" if line < LINES else "",
+            x=x or (f"{block}{line:04d}" if line < LINES else ""),
             y=f"{block}{second:04d}" if second < LINES and mode in TWO_NUMBERS else "",
             a=a,
             b=b,
@@ -409,9 +410,23 @@ class History(RuleBasedStateMachine):
 
     @rule(which=few, party=number, heir=st.none() | number)
     def leave(self, which: int, party: int, heir: int | None) -> None:
-        if not self.model.groups:
-            return
-        group, leaving = one_of(list(self.model.groups), which), self.parties[party]
+        if self.model.groups:
+            self.leave_one(one_of(list(self.model.groups), which), self.parties[party], heir)
+
+    @rule(which=few, heir=number, wish=wishes)
+    def leave_after_a_call(self, which: int, heir: int, wish: Wish) -> None:
+        """Who has called B last leaves the group, and may be bound to somebody else under the same number."""
+        called = [one for one in self.model.bindings if one.id in self.model.last and one.held(self.now_ms)]
+        if called:
+            bound = one_of(called, which)
+            leaving = self.model.last[bound.id]
+            if leaving in self.model.members(bound):
+                self.leave_one(bound.group, leaving, heir)
+                user = [self.name(name) for name, _, _ in USERS].index(bound.user)
+                own = wish._replace(mode=Mode.AXB, user=user, parties=(self.parties.index(leaving), wish.parties[1]))
+                self.bind_one(*own, x=bound.x)
+
+    def leave_one(self, group: str, leaving: str, heir: int | None) -> None:
         if self.model.groups[group][1] == [leaving]:
             return
         follows = "" if heir is None else self.parties[heir]

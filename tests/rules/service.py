@@ -140,7 +140,8 @@ class Service:
         self._blocks = itertools.count(1)
         key = self.node.start("key", "add", "--role", "operator", "--name", "first", "--json")
         assert key.wait() == 0, key.lines
-        self.node.processes.remove(key)
+        self.node.processes.remove(key)  # what it says is no log
+        key.close()
         secret = json.loads("\n".join(key.lines[key.lines.index("{") :]))["secret"]
         self.operator = self._client("operator", secret)
         self.auditor = self._client("auditor", self._key("auditor"))

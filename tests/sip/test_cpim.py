@@ -11,8 +11,10 @@ from b2bua.sip.plain import parse_plain
 RFC_EXAMPLE = (
     b"From: MR SANDERS <im:piglet@100akerwood.com>\r\nTo: Depressed Donkey <im:eeyore@100akerwood.com>\r\n"
     b"DateTime: 2000-12-13T13:40:00-08:00\r\nSubject: the weather will be fine today\r\n"
-    b"Subject:;lang=fr beau temps prevu pour aujourd'hui\r\nNS: MyFeatures <mid:MessageFeatures@id.foo.com>\r\n"
-    b"Require: From,To\r\nMyFeatures.WackyMessageOption: Use-silly-font\r\n\r\n"
+    b"Subject:;lang=fr: beau temps prevu pour aujourd'hui\r\n"
+    b"NS: MyFeatures <mid:MessageFeatures@id.foo.com>\r\n"
+    b"Require: From,To\r\n"
+    b"MyFeatures.WackyMessageOption: Use-silly-font\r\n\r\n"
     b"Content-type: text/plain; charset=utf-8\r\nContent-ID: <1234567890@foo.com>\r\n\r\nHere is the text of my message."
 )
 READ: tuple[tuple[bytes, Envelope], ...] = (

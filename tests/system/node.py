@@ -232,10 +232,17 @@ class Node:
         """The binding store, for writing."""
         return await Store.open(self.data / "bindings.db", self.seal)
 
-    def start(self, *words: str, environ: Mapping[str, str] | None = None, largest_file: int = 0) -> Process:
+    def start(
+        self,
+        *words: str,
+        environ: Mapping[str, str] | None = None,
+        largest_file: int = 0,
+        config: Path | None = None,
+    ) -> Process:
         """Start `x700 WORDS --config …`; it is ended with the node at the latest. `largest_file`: see `limit_files`."""
         clean = {name: value for name, value in os.environ.items() if not name.startswith("X700_")}
-        process = Process([*words, "--config", str(self.config)], {**clean, **(environ or {})}, largest_file)
+        words = (*words, "--config", str(config or self.config))
+        process = Process(words, {**clean, **(environ or {})}, largest_file)
         self.processes.append(process)
         return process
 

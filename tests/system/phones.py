@@ -234,6 +234,7 @@ class Callee(_Phone):
         self.manners = manners
         self.taken: dict[str, Taken] = {}
         self.texts: list[Message] = []
+        self.deaf = False  # whether it leaves texts without an answer
         self._tasks: set[asyncio.Task[None]] = set()
 
     def datagram_received(self, data: bytes, addr: Any) -> None:
@@ -244,6 +245,8 @@ class Callee(_Phone):
             return
         if message.method == "MESSAGE":
             self.texts.append(message)
+            if self.deaf:
+                return
             self.send(response(200, message, uuid4().hex[:10]), peer)
             return
         taken = self.taken.get(message.value("call-id"))
