@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from routing.binding import Binding
-from routing.blocklist import PERSONAL, BlockEntry, BlockKind
+from routing.blocklist import BlockEntry, BlockKind
 from routing.caps import NO_CAP_SET, NO_CAPS, Caps, CapSet
 from routing.numbers import NumberForm, format_subscriber
 from routing.plan import PREFIX_DIGITS
@@ -95,8 +95,9 @@ class Policy:
     __slots__ = (
         "_caps",
         "_lengths",
+        "_of_callees",
+        "_of_callers",
         "_only_allowed",
-        "_personal",
         "_user_caps",
         "active",
         "blocked",
@@ -127,7 +128,9 @@ class Policy:
         self.ranges = dict.fromkeys(settings.allow, True) | dict.fromkeys(settings.deny, False) | dict(ranges or {})
         self._only_allowed = any(self.ranges.values())
         self._lengths = sorted({len(prefix) for prefix in self.ranges}, reverse=True)
-        self._personal = any(self.blocked.get(kind) for kind in PERSONAL)
+        either = bool(self.blocked.get(BlockKind.NUMBER))
+        self._of_callers = either or bool(self.blocked.get(BlockKind.CALLER))
+        self._of_callees = either or bool(self.blocked.get(BlockKind.CALLEE))
         self._caps: dict[tuple[str, str], CapSet] = {("", ""): NO_CAP_SET.over(settings.caps)}
         self._user_caps = NO_CAPS.over(settings.user_caps)
         self.active = bool(
@@ -244,12 +247,10 @@ class Policy:
         return not self._only_allowed
 
     def _blocked(self, binding: Binding, caller: str, callee: str, now_ms: int) -> Reason | None:
-        if self._personal:
-            caller_hash, callee_hash = self.hash_of(caller), self.hash_of(callee)
-            if self._holds(BlockKind.CALLER, caller_hash, now_ms) or self._holds(BlockKind.NUMBER, caller_hash, now_ms):
-                return Reason.CALLER_BLOCKED
-            if self._holds(BlockKind.CALLEE, callee_hash, now_ms) or self._holds(BlockKind.NUMBER, callee_hash, now_ms):
-                return Reason.CALLEE_BLOCKED
+        if self._of_callers and self._number_held(BlockKind.CALLER, caller, now_ms):
+            return Reason.CALLER_BLOCKED
+        if self._of_callees and self._number_held(BlockKind.CALLEE, callee, now_ms):
+            return Reason.CALLEE_BLOCKED
         for number in (binding.x, binding.y) if binding.y else (binding.x,):
             if self._holds(BlockKind.X, number, now_ms):
                 return Reason.NUMBER_BLOCKED
@@ -262,6 +263,10 @@ class Policy:
         if self._holds(BlockKind.PROVIDER, binding.provider, now_ms):
             return Reason.PROVIDER_BLOCKED
         return None
+
+    def _number_held(self, kind: BlockKind, number: str, now_ms: int) -> bool:
+        key = self.hash_of(number)
+        return self._holds(kind, key, now_ms) or self._holds(BlockKind.NUMBER, key, now_ms)
 
     def _holds(self, kind: BlockKind, key: str | bytes, now_ms: int) -> bool:
         entries = self.blocked.get(kind)

@@ -4,7 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
 
-from routing.binding import Direction
+from routing.binding import Direction, Mode
+from routing.blocklist import BlockKind
+from routing.caps import NO_CAP_SET, NO_CAPS, Caps, CapSet
 
 
 class Bound(Enum):
@@ -16,6 +18,7 @@ class Bound(Enum):
     EXPIRED = "an expired binding"
     ENDED = "a binding that was ended"
     BARRED = "a live binding of the other direction only"
+    LATER = "a binding that has yet to start"
 
 
 class Way(Enum):
@@ -58,6 +61,50 @@ class Hook(Enum):
     FAILS = "rubbish"
     HANGS = "nothing"
 
+
+class Before(Enum):
+    """A call that is made, and is over, before the scenario begins."""
+
+    NONE = "none"
+    SAME = "the same call"
+    OTHER = "the same caller dials another number"
+    BACK = "the callee calls the caller"
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What a scenario needs of the store besides a plain binding.
+
+    `mode` is that of its binding; in a group's, `default` says whether the party of the group is its default A.
+    `caps` are those of its scenario, `user_caps` those of its business user, which is then its own, as with `own`:
+    with a block of its own, `frozen` or not. `closed`: its scenario's hours are over. `blocked` goes onto the block
+    list, of whichever is the scenario's; `barred`: the caller's range may not call.
+    """
+
+    mode: Mode = Mode.AXB
+    default: bool = False
+    caps: CapSet = NO_CAP_SET
+    user_caps: Caps = NO_CAPS
+    own: bool = False
+    frozen: bool = False
+    closed: bool = False
+    most_calls: int = 0
+    blocked: BlockKind | None = None
+    barred: bool = False
+    before: Before = Before.NONE
+
+    @property
+    def two(self) -> bool:
+        """Whether B's number is another than A's."""
+        return self.mode in (Mode.AXYB, Mode.GXYB)
+
+    @property
+    def grouped(self) -> bool:
+        """Whether a group takes the part of A."""
+        return self.mode in (Mode.GXB, Mode.GXYB)
+
+
+PLAIN = Order()
 
 DIRECTIONS: Mapping[Bound, Direction] = {Bound.BARRED: Direction.B_TO_A}
 
@@ -106,7 +153,8 @@ class Scenario:
 
     `number` and `identity` go before the middle number dialled and the caller's number that the runner deals out.
     `hold_ms` is -d of the caller. `digest` says who has to prove itself. `record` is None when no record may exist;
-    `media` is the media server's file, where the switch asks it; `hook` what the verification hook says. `seconds`
+    `media` is the media server's file, where the switch asks it; `hook` what the verification hook says; `order` what
+    the binding is besides. `seconds`
     bounds the run. `ways` are those of the caller and of all callees; one of them at most may be of IPv6,
     whose only loopback address would be both sides' otherwise.
     """
@@ -126,10 +174,13 @@ class Scenario:
     ways: tuple[Way, Way] = (Way.UDP, Way.UDP)
     media: Phone | None = None
     hook: Hook = Hook.ALLOWS
+    order: Order = PLAIN
 
 
+ONE = Caps(per_day=1)
 ANSWERED = Expected("answered", 200, "caller", 16)
 HUNG_UP = Expected("answered", 200, "callee", 16)
+DELIVERED = Expected("delivered", 200, "callee", 16, routes=1)
 CANCELLED = Expected("cancelled", 487, "caller")
 TRANSPORTS: Mapping[str, tuple[Way, Way]] = {
     "tcp": (Way.TCP, Way.TCP),
@@ -170,6 +221,20 @@ def _refused(
     return Scenario(name, Phone(file or name), (), record, bound=bound, number=number, identity=identity)
 
 
+def _mode(name: str, mode: Mode, bound: Bound = Bound.LIVE, default: bool = False) -> Scenario:
+    """A whole call in another mode than AXB. Without `default`, B calls the member who has called before."""
+    file = "two_numbers" if mode in (Mode.AXYB, Mode.GXYB) else "answered"
+    before = Before.BACK if bound is Bound.BACK and mode in (Mode.GXB, Mode.GXYB) and not default else Before.NONE
+    order = Order(mode, default, before=before)
+    return Scenario(name, Phone(file), (Phone(file),), ANSWERED, bound=bound, order=order)
+
+
+def _barred(reason: str, order: Order, name: str = "", bound: Bound = Bound.LIVE) -> Scenario:
+    """A caller with a binding whom something else keeps from calling."""
+    record = Expected("refused", 403, "switch", 21, reason, routes=0)
+    return Scenario(name or reason, Phone("policy"), (), record, bound=bound, order=order)
+
+
 def _announced(name: str, caller: str, media: str) -> Scenario:
     """A refused caller who hears an announcement, or would; the record is the same in either case."""
     record = Expected("refused", 403, "switch", 21, "caller_unbound", routes=0)
@@ -182,6 +247,21 @@ def _fails(status: int, seen: int, outcome: str, q850: int | None = None) -> Sce
     callee = Phone("callee_fails", (("status", str(status)),))
     record = Expected(outcome, seen, None if outcome == "failed" else "callee", q850, reason=None, routes=1)
     return Scenario(f"callee_fails_{status}", caller, (callee,), record)
+
+
+def _text(
+    name: str,
+    record: Expected,
+    statuses: tuple[int, ...] = (200,),
+    file: str = "message",
+    bound: Bound = Bound.LIVE,
+    text: str = "在楼下等您",
+    ways: tuple[Way, Way] = (Way.UDP, Way.UDP),
+) -> Scenario:
+    """A short message, and what each route of the callee's answers to it."""
+    said = ("text", text)
+    callees = tuple(Phone("message", (said, ("status", str(status)))) for status in statuses)
+    return Scenario(name, Phone(file, (said,)), callees, record, bound=bound, ways=ways)
 
 
 SCENARIOS: tuple[Scenario, ...] = (
@@ -267,6 +347,33 @@ SCENARIOS: tuple[Scenario, ...] = (
         Expected("refused", 422, "switch", 127, "session_interval", routes=0),
         profile="brief",
     ),
+    _mode("axyb", Mode.AXYB),
+    _mode("axyb_back", Mode.AXYB, Bound.BACK),
+    _mode("gxb_member", Mode.GXB),
+    _mode("gxb_back_last", Mode.GXB, Bound.BACK),
+    _mode("gxb_back_default", Mode.GXB, Bound.BACK, default=True),
+    _mode("gxyb_member", Mode.GXYB),
+    _mode("gxyb_back_last", Mode.GXYB, Bound.BACK),
+    _mode("gxyb_back_default", Mode.GXYB, Bound.BACK, default=True),
+    _barred("caller_blocked", Order(blocked=BlockKind.CALLER)),
+    _barred("callee_blocked", Order(blocked=BlockKind.CALLEE)),
+    _barred("number_blocked", Order(blocked=BlockKind.X)),
+    _barred("number_blocked", Order(Mode.AXYB, blocked=BlockKind.X), "alias_blocked"),
+    _barred("binding_blocked", Order(blocked=BlockKind.BINDING)),
+    _barred("block_blocked", Order(own=True, blocked=BlockKind.BLOCK)),
+    _barred("user_blocked", Order(own=True, blocked=BlockKind.BUSINESS_USER)),
+    _barred("provider_blocked", Order(own=True, blocked=BlockKind.PROVIDER)),
+    _barred("caller_barred", Order(barred=True)),
+    _barred("block_inactive", Order(own=True, frozen=True)),
+    _barred("binding_not_started", PLAIN, bound=Bound.LATER),
+    _barred("outside_hours", Order(closed=True)),
+    _barred("calls_used_up", Order(most_calls=1, before=Before.SAME)),
+    _barred("caller_cap", Order(caps=CapSet(caller=ONE), before=Before.SAME)),
+    _barred("binding_cap", Order(caps=CapSet(binding=ONE), before=Before.SAME)),
+    _barred("number_cap", Order(caps=CapSet(number=ONE), before=Before.SAME)),
+    _barred("scenario_cap", Order(caps=CapSet(total=ONE), before=Before.SAME)),
+    _barred("user_cap", Order(user_caps=ONE, own=True, before=Before.SAME)),
+    _barred("fan_out", Order(caps=CapSet(caller=Caps(distinct_x=1)), before=Before.OTHER)),
     _announced("prompt", "prompt", "announcement"),
     _announced("prompt_reliable", "prompt_reliable", "announcement"),
     _announced("prompt_cut", "prompt", "announcement_cut"),
@@ -291,6 +398,27 @@ SCENARIOS: tuple[Scenario, ...] = (
     ),
     Scenario("verification_cancelled", Phone("verification_cancelled"), (), CANCELLED, "verified", hook=Hook.HANGS),
     Scenario("options", Phone("options"), (), None),
+    _text("message", DELIVERED),
+    _text("message_back", DELIVERED, bound=Bound.BACK),
+    _text("message_cpim", DELIVERED, file="message_cpim"),
+    _text("message_tcp_to_udp", DELIVERED, ways=(Way.TCP, Way.UDP)),
+    _text("message_udp_to_tcp", DELIVERED, ways=(Way.UDP, Way.TCP)),
+    _text("message_failover", Expected("delivered", 200, "callee", 16, routes=2), statuses=(503, 200)),
+    _text("message_rejected", Expected("rejected", 404, "callee", 1, routes=1), statuses=(404,)),
+    _text(
+        "message_unbound",
+        Expected("refused", 403, "switch", 21, "caller_unbound", 0),
+        (),
+        "message_refused",
+        Bound.NEVER,
+    ),
+    _text(
+        "message_code",
+        Expected("dropped", 403, "switch", 21, "verification_code", 0),
+        (),
+        "message_refused",
+        text="【某网】验证码123456,请勿泄露",
+    ),
     _fails(404, 404, "rejected", 1),
     _fails(480, 480, "rejected", 18),
     _fails(486, 486, "busy", 17),

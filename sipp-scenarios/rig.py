@@ -18,7 +18,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -29,9 +29,11 @@ from catalogue import (
     DIRECTIONS,
     PROFILES,
     SERVICES,
+    Before,
     Bound,
     Digest,
     Expected,
+    Order,
     Phone,
     Scenario,
     Way,
@@ -43,10 +45,14 @@ from b2bua.app.control import ask
 from cdr.record import Record, reveal
 from cdr.seal import Seal, format_keyring, new_keyring
 from cdr.store.sqlite import RecordStore
+from routing import registry
 from routing.binding import BindingRequest, Direction
+from routing.blocklist import BlockKind, BlockRequest
+from routing.caps import NO_CAP_SET
 from routing.plan import Block, BlockState
 from routing.store.sqlite import Store
 from routing.trunks import Peer, format_peer
+from routing.windows import CHINA_MS, parse_windows
 
 HERE = Path(__file__).resolve().parent
 BLOCK = "70012345678"
@@ -54,7 +60,9 @@ OWNER = ("provider-1", "shop-1")
 SIP_PORT, OPS_PORT, CALLER_PORT, CALLEE_PORT = 5060, 9700, 5080, 5090
 # Each rig has a range of ports on ::1, for its lines and, last, for the switch.
 FIRST_PORT_V6, PORTS_V6 = 10_000, 200
-DAY_MS = 86_400_000
+# The last four digits of a line's other numbers begin here.
+ALIASES, OTHERS = 5000, 6000
+DAY_MS, HOUR_MS = 86_400_000, 3_600_000
 START_SECONDS = 20.0
 STOP_SECONDS = 20.0
 RECORD_SECONDS = 10.0
@@ -65,11 +73,17 @@ MUST_BE_ZERO = ("x700_tripwire_hits_total", "x700_send_failures_total", "x700_jo
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """What the runner deals out to one scenario. Addresses lie in 127/8; media is on 127.0.0.1 for all."""
+    """What the runner deals out to one scenario. Addresses lie in 127/8; media is on 127.0.0.1 for all.
+
+    `number` is the one dialled, `shown` the one that the callee sees; `x` and `y` are those of the binding.
+    """
 
     caller: str
     callee: str
     number: str
+    shown: str
+    x: str
+    y: str
     network: int
     index: int
 
@@ -99,16 +113,7 @@ class Rig:
     def __init__(self, profile: str, scenarios: Sequence[Scenario]) -> None:
         self.profile = profile
         self._network, self._claim = _claim_network()
-        self._lines = {
-            scenario.name: Line(
-                scenario.identity or f"13800138{index:03}",
-                f"13900139{index:03}",
-                f"{BLOCK}{index:04}",
-                self._network,
-                index,
-            )
-            for index, scenario in enumerate(scenarios, 1)
-        }
+        self._lines = {scenario.name: self._line(scenario, index) for index, scenario in enumerate(scenarios, 1)}
         self._scenarios = scenarios
         self.directory = Path(tempfile.mkdtemp(prefix=f"x700-{profile}-"))
         self._config = self.directory / "x700.toml"
@@ -120,6 +125,13 @@ class Rig:
         self._hook = HookServer(self._address(), {scenario.name: scenario.hook for scenario in scenarios})
         self._keyring = new_keyring()
         self._seal = Seal(self._keyring)
+
+    def _line(self, scenario: Scenario, index: int) -> Line:
+        x = f"{_block(scenario.order, index)}{index:04}"
+        y = f"{x[:11]}{ALIASES + index:04}" if scenario.order.two else ""
+        number, shown = (y, x) if y and scenario.bound is Bound.BACK else (x, y or x)
+        caller = scenario.identity or f"13800138{index:03}"
+        return Line(caller, f"13900139{index:03}", number, shown, x, y, self._network, index)
 
     # ------------------------------------------------------------------ the switch
 
@@ -214,7 +226,8 @@ level = "debug"
         name = f'username = "{CALLEE_PASSWORD[0]}"\n' if scenario.digest is Digest.CALLEE else ""
         here, there = (f'transport = "{way.transport}"\n' for way in scenario.ways)
         caller = format_peer(self._place(scenario, line, 1))
-        yield _trunk(f"caller-{line.index}", caller, "", 10) + here + asked
+        called = f'"{line.caller}"' if scenario.order.before is Before.BACK else ""
+        yield _trunk(f"caller-{line.index}", caller, called, 10) + here + asked
         for route in range(max(1, len(scenario.callees))):
             peer = format_peer(self._place(scenario, line, 2 + route))
             yield _trunk(f"callee-{line.index}-{route + 1}", peer, f'"{line.callee}"', 10 + route) + there + name
@@ -232,21 +245,7 @@ level = "debug"
             await store.registry.enrol(*OWNER, "delivery", now_ms=now - 5000, by="rig")
             await store.blocks.add(Block(BLOCK, *OWNER, BlockState.ACTIVE), now - 5000, by="rig")
             for scenario in self._scenarios:
-                line = self._lines[scenario.name]
-                if scenario.bound is Bound.NEVER or scenario.identity:
-                    continue
-                a, b = line.caller, line.callee
-                if scenario.bound is Bound.BACK:
-                    a, b = b, a
-                made, lasts = (now - 3000, 1000) if scenario.bound is Bound.EXPIRED else (now, DAY_MS)
-                request = BindingRequest(
-                    x=line.number, a=a, b=b, business_user=OWNER[1], scenario="delivery", order_id=scenario.name,
-                    real_name="rn-1", consent="cs-1", starts_ms=made, expires_ms=made + lasts,
-                    direction=DIRECTIONS.get(scenario.bound, Direction.BOTH),
-                )  # fmt: skip
-                binding = await store.bindings.bind(request, made, by="rig")
-                if scenario.bound is Bound.ENDED:
-                    await store.bindings.end(binding.id, now, by="rig")
+                await _provide(store, scenario, self._lines[scenario.name], now)
 
     def _await_ready(self) -> None:
         url = f"http://{self._address()}:{OPS_PORT}/ready"
@@ -281,6 +280,8 @@ level = "debug"
         result = Result(scenario.name)
         line = self._lines[scenario.name]
         began = time.monotonic()
+        if scenario.order.before is not Before.NONE:
+            self._run_before(scenario, line, result)
         with ExitStack() as stack:
             quiet = None if scenario.callees else stack.enter_context(_listen(line.address(2)))
             callees = []
@@ -311,6 +312,41 @@ level = "debug"
         result.seconds = time.monotonic() - began
         return result
 
+    def _run_before(self, scenario: Scenario, line: Line, result: Result) -> None:
+        """The call that is over before the scenario begins; its record has another Call-ID than those that count."""
+        back = scenario.order.before is Before.BACK
+        number, shown = (line.shown, line.number) if back else (line.number, line.shown)
+        if scenario.order.before is Before.OTHER:
+            number = shown = _other(line)
+        here, there = (2, 1) if back else (1, 2)
+        places = self._place(scenario, line, here), self._place(scenario, line, there)
+        numbers = (line.callee, line.caller) if back else (line.caller, line.callee)
+        common = ["-mi", "127.0.0.1", "-bind_local", "-nostdin", "-m", "1", "-timeout", "15s", "-timeout_error"]
+        common += ["-key", "caller", numbers[0], "-key", "callee", numbers[1]]
+        with ExitStack() as stack:
+            phones = []
+            for title, side, place, other, dialled in (
+                ("uas", there, places[1], ("caller_address", places[0]), shown),
+                ("uac", here, places[0], ("callee_address", places[1]), number),
+            ):
+                target = [format_peer(self._entrance(scenario.ways[0])), "-cid_str", f"before-{scenario.name}-%u"]
+                command = [
+                    "sipp",
+                    *(target if title == "uac" else ()),
+                    "-sf",
+                    str(HERE / f"{title}_caller_hangs_up.xml"),
+                ]
+                command += ["-i", place.host, "-ci", line.address(side), "-p", str(place.port), "-s", dialled, *common]
+                command += ["-key", other[0], other[1].host]
+                phones.append(Sipp(command, self.directory, f"{scenario.name}.before.{title}"))
+                stack.callback(phones[-1].stop)
+                phones[-1].await_socket("udp", place)
+            for sipp in phones:
+                code = sipp.wait(time.monotonic() + 20.0)
+                result.traces += sipp.traces
+                if code != 0:
+                    result.problems.append(f"{sipp.title} ended with {code}: {sipp.complaint()}")
+
     def _sipp(self, scenario: Scenario, phone: Phone, line: Line, side: int, other: str) -> list[str]:
         place = self._place(scenario, line, side)
         transport = "t1" if scenario.ways[min(side, 2) - 1].transport == "tcp" else "u1"
@@ -320,10 +356,12 @@ level = "debug"
             "-t", transport, "-nostdin",
             "-m", str(scenario.calls), "-r", "20", "-timer_resol", "5",
             "-timeout", f"{scenario.seconds}s", "-timeout_error", *phone.options,
-            "-s", scenario.number or line.number,
+            "-s", scenario.number or (line.number if side == 1 else line.shown),
             "-key", "caller", line.caller, "-key", "callee", line.callee,
             "-key", f"{other}_address", self._place(scenario, line, other_side).host,
         ]  # fmt: skip
+        if scenario.order.two:  # what must not be seen on this side
+            options += ["-key", "alias", line.shown if side == 1 else line.number]
         return options + [word for key, value in phone.keys for word in ("-key", key, value)]
 
     def _caller(self, scenario: Scenario, line: Line) -> list[str]:
@@ -368,7 +406,9 @@ level = "debug"
         pairs: tuple[tuple[str, object, object], ...] = (
             ("parties", (b, a) if back else (a, b), (parties.a, parties.b)),
             ("calling", "b" if back else "a", record.calling),
-            ("x", line.number, record.x),
+            ("x", line.x, record.x),
+            ("y", line.y, record.y),
+            ("mode", scenario.order.mode, record.mode),
             ("order_id", scenario.name, record.order_id),
             ("ingress", f"caller-{line.index}", record.ingress),
             ("partial", False, record.partial),
@@ -422,6 +462,80 @@ level = "debug"
                 content = path.read_bytes().rstrip(b"\0")  # the journal reserves its segments
                 found += [f"{path.name}: {number}" for number in sorted(secrets) if number.encode() in content]
         return found
+
+
+def _block(order: Order, index: int) -> str:
+    """The block in which the numbers of a line lie."""
+    return f"7001235{index:04}" if order.own else BLOCK
+
+
+def _other(line: Line) -> str:
+    """Another number that leads the caller of a line to its callee."""
+    return f"{line.x[:11]}{OTHERS + line.index:04}"
+
+
+async def _provide(store: Store, scenario: Scenario, line: Line, now: int) -> None:
+    """Put what a scenario needs into the store: its owner, its binding, and what forbids its call."""
+    order, (provider, user), terms = scenario.order, OWNER, "delivery"
+    if scenario.bound is Bound.NEVER or scenario.identity:
+        return
+    if order.own:
+        provider, user = f"{scenario.name}.provider", f"{scenario.name}.user"
+        await store.registry.enrol(provider, user, terms, now_ms=now - 5000, by="rig")
+        await store.blocks.add(
+            Block(_block(order, line.index), provider, user, BlockState.ACTIVE), now - 5000, by="rig"
+        )
+        owner = await store.registry.get(registry.BusinessUser, user)
+        assert owner is not None
+        await store.registry.change(replace(owner, caps=order.user_caps), now, by="rig")
+    if order.caps != NO_CAP_SET or order.closed:
+        terms = scenario.name
+        hour = (now + CHINA_MS) // HOUR_MS
+        windows = parse_windows([f"{(hour + 11) % 24:02}:00-{(hour + 13) % 24:02}:00"]) if order.closed else ()
+        await store.registry.add(registry.Scenario(user, terms, windows=windows, caps=order.caps), now, by="rig")
+    a, b = (line.callee, line.caller) if scenario.bound is Bound.BACK else (line.caller, line.callee)
+    group = ""
+    if order.grouped:
+        group = (await store.groups.add(user, scenario.name, [f"13700137{line.index:03}", a], now, by="rig")).id
+    made, lasts = (now - 3000, 1000) if scenario.bound is Bound.EXPIRED else (now, DAY_MS)
+    starts = now + HOUR_MS if scenario.bound is Bound.LATER else made
+    request = BindingRequest(
+        x=line.x,
+        y=line.y,
+        a=a if order.default or not group else f"13700137{line.index:03}",
+        b=b,
+        mode=order.mode,
+        group=group,
+        business_user=user,
+        scenario=terms,
+        order_id=scenario.name,
+        real_name="rn-1",
+        consent="cs-1",
+        starts_ms=starts,
+        expires_ms=starts + lasts,
+        direction=DIRECTIONS.get(scenario.bound, Direction.BOTH),
+        most_calls=order.most_calls,
+    )
+    binding = await store.bindings.bind(request, made, by="rig")
+    if scenario.bound is Bound.ENDED:
+        await store.bindings.end(binding.id, now, by="rig")
+    if order.before is Before.OTHER:
+        await store.bindings.bind(replace(request, x=_other(line)), made, by="rig")
+    if order.frozen:
+        await store.blocks.move(_block(order, line.index), BlockState.FROZEN, now, by="rig", reason="rig")
+    if order.barred:
+        await store.blocklist.set_range(line.caller, False, now, by="rig", reason="rig")
+    if order.blocked is not None:
+        value = {
+            BlockKind.CALLER: line.caller,
+            BlockKind.CALLEE: line.callee,
+            BlockKind.X: line.y or line.x,
+            BlockKind.BLOCK: line.x[:11],
+            BlockKind.BINDING: binding.id,
+            BlockKind.BUSINESS_USER: user,
+            BlockKind.PROVIDER: provider,
+        }[order.blocked]
+        await store.blocklist.add(BlockRequest(order.blocked, value, "rig"), now, by="rig")
 
 
 def _trunk(name: str, peer: str, prefixes: str, priority: int) -> str:

@@ -48,8 +48,10 @@ LAWS: dict[str, Law] = {
         (
             "b2bua.call", "b2bua.sip",
             # values, and pure functions on them
-            "cdr.record", "routing.binding", "routing.decide", "routing.numbers", "routing.targets",
+            "cdr.record", "routing.binding", "routing.content", "routing.decide", "routing.numbers", "routing.targets",
             "routing.trunks",
+            # what calls are counted in, given back when they are over
+            "routing.counters", "routing.last_callers",
         )
     ),
     "routing": Law(("routing",)),

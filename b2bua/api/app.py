@@ -79,6 +79,7 @@ def create_app(context: Context) -> FastAPI:
         ],
     )
     app.state.context = context
+    app.state.usage = usage
     problem.install(app)
     for router in ROUTERS:
         app.include_router(router)

@@ -9,6 +9,7 @@ from b2bua.api.models import Body, CallSeconds, Identifier, Instant, Number, Rin
 from b2bua.api.problem import Fault, faults_of
 from routing.admission import MOST_CALLS
 from routing.binding import Binding, BindingDetail, BindingRequest, BindingState, Mode
+from routing.errors import BindingError
 from routing.store.bindings import MOST_AT_ONCE
 from routing.terms import Direction
 
@@ -70,9 +71,12 @@ class NewBinding(Body):
     client_token: Text = Field(default="", description="The same token means the same binding; '' is a new one.")
 
     def request(self, provider: str, token: str = "") -> BindingRequest:
-        """What the store is asked for. `provider` goes in where it is left out; so does `token`."""
+        """What the store is asked for. `provider`, '' for any, and `token` stand where they are left out; BindingError
+        where another provider is named."""
+        if self.provider and provider not in ("", self.provider):
+            raise BindingError("provider", "R6", "is another than yours")
         fields = dict(self.__dict__)
-        fields["provider"] = provider or self.provider
+        fields["provider"] = self.provider or provider
         fields["client_token"] = self.client_token or token
         return BindingRequest(**fields)
 

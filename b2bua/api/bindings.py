@@ -31,7 +31,7 @@ from b2bua.api.models import MEDIA
 from b2bua.api.paging import Listing, Paging
 from b2bua.api.problem import documented, fault_of, status_of
 from b2bua.api.reveal import Reveal, number_shown
-from routing.binding import Binding, BindingState
+from routing.binding import Binding, BindingRequest, BindingState
 from routing.bulk import FileFormat
 from routing.errors import BindingError, NotFound
 from routing.numbers import parse_middle
@@ -109,25 +109,20 @@ async def add_bindings(
     """All in one transaction; each item has its own answer, in the order of the request."""
     shown, now_ms = number_shown(caller, reveal), context.clock()
     token = _token(caller, idempotency_key)
-    requests = [
-        item.request(caller.provider, f"{token}.{place}" if token else "")
-        for place, item in enumerate(body.items)
-        if isinstance(item, NewBinding)
-    ]
+    asked = [_asked(item, caller, f"{token}.{place}" if token else "") for place, item in enumerate(body.items)]
+    requests = [request for request in asked if isinstance(request, BindingRequest)]
     answers = iter(await context.store.bindings.bind_many(requests, now_ms, by=caller.by))
     items: list[dict[str, object]] = []
     made = 0
-    for item in body.items:
-        if isinstance(item, Wrong):
-            errors = [fault.__dict__ for fault in item.faults]
-            items.append({"status": 422, "binding": None, "errors": errors})
-            continue
-        answer = next(answers)
-        if isinstance(answer, BindingError):
-            items.append({"status": status_of(answer), "binding": None, "errors": [fault_of(answer).__dict__]})
-        else:
+    for request in asked:
+        answer = next(answers) if isinstance(request, BindingRequest) else request
+        if isinstance(answer, Binding):
             made += 1
             items.append({"status": 201, "binding": row_of(answer, now_ms, shown), "errors": ()})
+        elif isinstance(answer, Wrong):
+            items.append({"status": 422, "binding": None, "errors": [fault.__dict__ for fault in answer.faults]})
+        else:
+            items.append({"status": status_of(answer), "binding": None, "errors": [fault_of(answer).__dict__]})
     body_text = msgspec.json.encode({"made": made, "refused": len(items) - made, "items": items})
     return Response(body_text, 200, media_type="application/json")
 
@@ -260,6 +255,15 @@ async def change_party(
         revision=revision_of(if_match),
     )
     return _shown(context, caller, binding)
+
+
+def _asked(item: NewBinding | Wrong, caller: Caller, token: str) -> BindingRequest | BindingError | Wrong:
+    if isinstance(item, Wrong):
+        return item
+    try:
+        return item.request(caller.provider, token)
+    except BindingError as error:
+        return error
 
 
 def _token(caller: Caller, idempotency_key: str) -> str:

@@ -81,8 +81,8 @@ async def _run(context: Context, job: ImportJob) -> None:
             await _fail(context, job, Fault(0, "file", "form", "what was sent is no longer readable; send it again"))
             break
         job = await context.store.imports.settle(job.id, piece, context.clock())
-        # half of the time is left to others
-        await asyncio.sleep(loop.time() - begun)
+        if job.state is ImportState.RUNNING:
+            await asyncio.sleep(loop.time() - begun)  # half of the time is left to others
     path.unlink(missing_ok=True)
 
 

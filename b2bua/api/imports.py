@@ -126,7 +126,7 @@ async def get_errors(context: Ctx, caller: Everybody, id: ImportId) -> Streaming
 
     async def lines() -> AsyncIterator[str]:
         yield fault_header(job.format)
-        after = 0
+        after = -1
         while True:
             faults = await context.store.imports.faults(id, after, LONGEST_PAGE, caller.provider)
             yield "".join(fault_line(fault, job.format) for fault in faults)

@@ -160,7 +160,7 @@ def status_of(error: BindingError) -> int:
         return 404
     if isinstance(error, StaleRevision):
         return 412
-    return 409 if isinstance(error, Conflict) or error.rule == "key" else 422
+    return 409 if isinstance(error, Conflict) else 422
 
 
 def fault_of(error: BindingError) -> Fault:
@@ -199,6 +199,7 @@ def install(app: FastAPI) -> None:
         (SwitchUnavailable, _unavailable),
         (RequestValidationError, _invalid),
         (HTTPException, _http),
+        (Exception, _defect),
     ):
         app.add_exception_handler(kind, handler)
 
@@ -211,12 +212,19 @@ async def _problem(request: Request, error: Exception) -> Response:
 
 async def _refused(request: Request, error: Exception) -> Response:
     assert isinstance(error, BindingError)
+    if isinstance(error, StaleRevision):
+        return respond(412, error.message, "If-Match", "revision")
     return respond(status_of(error), error.message, error.field, error.rule)
 
 
 async def _unavailable(request: Request, error: Exception) -> Response:
     what = "the binding store" if isinstance(error, StoreError) else "the switch"
     return respond(503, f"{what} does not answer; try again", headers={"Retry-After": RETRY_SECONDS})
+
+
+async def _defect(request: Request, error: Exception) -> Response:
+    """What nobody expected; it is in the log, and nothing of it here."""
+    return respond(500, "a defect of this service, which is in its log")
 
 
 async def _invalid(request: Request, error: Exception) -> Response:

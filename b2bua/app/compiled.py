@@ -31,6 +31,13 @@ MODULES = (
     "routing/plan.py",
     "routing/targets.py",
     "routing/terms.py",
+    "routing/blocklist.py",
+    "routing/caps.py",
+    "routing/counters.py",
+    "routing/last_callers.py",
+    "routing/policy.py",
+    "routing/reason.py",
+    "routing/windows.py",
     "routing/store/reader.py",
     "routing/trunks.py",
 )

@@ -98,10 +98,10 @@ class Verification(Section):
         default=100, description="Verifications, and connections to the hook, at one time; above, a failure at once."
     )
     breaker_failures: Positive = Field(
-        default=20, description="After so many failed verifications in a row the hook is not asked for a while."
+        default=50, description="After so many failed verifications in a row the hook is not asked for a while."
     )
     breaker_seconds: Seconds = Field(
-        default=5.0, description="So long, in seconds; then one verification finds out whether it answers again."
+        default=2.0, description="So long, in seconds; then one verification finds out whether it answers again."
     )
     ca: File = Field(
         default=None,

@@ -207,7 +207,9 @@ class Memory:
     def _row(self, sql: str, binding: str) -> tuple[int] | tuple[bytes] | None:
         try:
             if self._reading is None:
-                self._reading = sqlite3.connect(f"{self._path.as_uri()}?mode=ro", uri=True, timeout=0.01)
+                # closed by another thread, once nobody reads any more
+                place = f"{self._path.as_uri()}?mode=ro"
+                self._reading = sqlite3.connect(place, uri=True, timeout=0.01, check_same_thread=False)
             row: tuple[int] | tuple[bytes] | None = self._reading.execute(sql, (binding,)).fetchone()
             return row
         except sqlite3.Error as error:

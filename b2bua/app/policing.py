@@ -110,8 +110,7 @@ class Policing:
         def step(now: Now) -> None:
             self.cut_calls += self._switch.cut(handles[start:end], ends, now)
 
-        if handles:
-            self._enter(step)
+        self._enter(step)
         if end < len(handles):
             self._soon(lambda: self._cut_part(cut, handles, end))
 

@@ -393,6 +393,7 @@ class Messages:
     def reported(self, report: "_Report") -> None:
         """A confirmation of ours has reached its end, one way or the other: nothing depends on it."""
         self._reports.discard(report)
+        report.courier = None
 
     def over(self, message: ShortMessage, outcome: str, reason: str) -> None:
         """A message has its record."""

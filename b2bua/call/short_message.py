@@ -85,11 +85,16 @@ class SenderSide(Side):
 
     def __init__(self, message: "ShortMessage", own: tuple[str, ...]) -> None:
         super().__init__(b"", own)
-        self._message = message
+        self._message: ShortMessage | None = message
 
     def tripped(self) -> None:
         """Our answer would have told it."""
-        self._message.release(Local.TRIPWIRE)
+        if self._message is not None:
+            self._message.release(Local.TRIPWIRE)
+
+    def answered(self) -> None:
+        """It waits no more; who is over must not live in a circle with it."""
+        self._message = None
 
 
 class ShortMessage(Timer):
@@ -165,7 +170,7 @@ class ShortMessage(Timer):
         self.kept = False  # the disk has it, or was asked to have it
         self._accepted = False
         self._attempted = False
-        self._side: Side | None = None
+        self._side: SenderSide | None = None
         self.courier: Courier | None = None
         self._targets: list[TargetState] = []
         self._confirmed: Relay | None = None
@@ -493,6 +498,9 @@ class ShortMessage(Timer):
         if transaction is not None and transaction.alive:
             self.exchange.signalling.answer(transaction, status, lines)
             transaction.owner = None
+        side, self._side = self._side, None
+        if side is not None:
+            side.answered()
 
     def _finish(
         self,

@@ -454,6 +454,7 @@ class Switch:
             "messages": len(self.messages),
             "message_reports": self.messages.reports,
             "former_trunks": len(self.origins),
+            "announcements": self._prompts.playing,
             "dialogs": len(self.signalling.legs),
             "server_transactions": len(self.endpoint.servers),
             "client_transactions": len(self.endpoint.clients) - self._prober.transactions(),

@@ -6,7 +6,6 @@ text, how its parts belong together and how it was coded, and a new one is writt
 """
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from enum import IntEnum
 from typing import Final, NamedTuple
 
@@ -437,8 +436,9 @@ _ZONE: Final = 32
 
 def _timestamp(utc_ms: int) -> bytes:
     """§9.2.3.11, in China's time."""
-    local = datetime.fromtimestamp(utc_ms // 1000 + _ZONE * 900, UTC)
-    fields = (local.year % 100, local.month, local.day, local.hour, local.minute, local.second, _ZONE)
+    days, seconds = divmod(utc_ms // 1000 + _ZONE * 900, 86_400)
+    year, month, day = _date_of(days)
+    fields = (year % 100, month, day, seconds // 3600, seconds // 60 % 60, seconds % 60, _ZONE)
     return format_digits("".join([f"{value:02}" for value in fields]))
 
 
@@ -447,8 +447,31 @@ def _parse_timestamp(octets: bytes) -> int:
     values = [(octet & 15) * 10 + (octet >> 4) for octet in octets]
     zone = octets[6]
     quarters = (zone & 7) * 10 + (zone >> 4)
-    try:
-        local = datetime(2000 + values[0], values[1], values[2], values[3], values[4], values[5], tzinfo=UTC)
-    except ValueError:
+    year, month, day, hour, minute, second = values[0] + 2000, *values[1:6]
+    days = _days_until(year, month, day)
+    if _date_of(days) != (year, month, day) or hour > 23 or minute > 59 or second > 59:
         return 0
-    return int(local.timestamp() - (-quarters if zone & 8 else quarters) * 900) * 1000
+    return (days * 86_400 + hour * 3600 + minute * 60 + second - (-quarters if zone & 8 else quarters) * 900) * 1000
+
+
+# The calendar by itself: a module that could also read the clock has no place here. Years begin in March, so that the
+# day that some have and others have not comes last.
+_DAYS_TO_1970: Final = 719_468
+_CYCLE: Final = 146_097  # days of 400 years
+
+
+def _days_until(year: int, month: int, day: int) -> int:
+    """Days from 1970 to a date; of what is no date some number that is another's."""
+    year -= month <= 2
+    of_year = (153 * ((month + 9) % 12) + 2) // 5 + day - 1
+    return 365 * year + year // 4 - year // 100 + year // 400 + of_year - _DAYS_TO_1970
+
+
+def _date_of(days: int) -> tuple[int, int, int]:
+    """(year, month, day); the inverse of ``_days_until``."""
+    cycle, of_cycle = divmod(days + _DAYS_TO_1970, _CYCLE)
+    year = (of_cycle - of_cycle // 1460 + of_cycle // 36_524 - of_cycle // 146_096) // 365
+    of_year = of_cycle - (365 * year + year // 4 - year // 100)
+    shifted = (5 * of_year + 2) // 153
+    month = (shifted + 2) % 12 + 1
+    return 400 * cycle + year + (month <= 2), month, of_year - (153 * shifted + 2) // 5 + 1

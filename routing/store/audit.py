@@ -49,7 +49,7 @@ async def note(
     """Add a row within somebody's transaction. Nothing in it may be a real number. BindingError without a `by`."""
     check_by(by)
     text = "{}" if not detail else json.dumps(detail, ensure_ascii=False)
-    await database.rows(_INSERT, (at_ms, by, action, kind, identifier, reason, provider, text))
+    await database.many(_INSERT, [(at_ms, by, action, kind, identifier, reason, provider, text)])
 
 
 def check_by(by: str) -> None:

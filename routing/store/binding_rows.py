@@ -138,4 +138,4 @@ async def release_numbers(database: Database, binding: Binding, now_ms: int) -> 
     """Note that a binding has ended: its numbers are bound no longer, unless by others."""
     for x in (binding.x, binding.y):
         if x:
-            await database.rows(_RELEASE_NUMBER, {"now": now_ms, "text": x})
+            await database.many(_RELEASE_NUMBER, [{"now": now_ms, "text": x}])

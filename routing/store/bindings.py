@@ -373,7 +373,7 @@ class Bindings:
     async def _change(self, number: int, values: dict[str, Value]) -> None:
         sets = ", ".join(f"{column} = ?" for column in values)
         sql = f"UPDATE bindings SET {sets}, revision = revision + 1 WHERE number = ?"
-        await self._database.rows(sql, (*values.values(), number))
+        await self._database.many(sql, [(*values.values(), number)])
 
     async def _note(
         self, now_ms: int, by: str, action: str, binding: Binding, reason: str = "", detail: audit.Detail | None = None

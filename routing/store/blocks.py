@@ -131,7 +131,7 @@ class Blocks:
         async with self._database.transaction():
             old = await self._life(prefix, provider)
             if old is None:
-                raise NotFound("prefix", "R3", f"no block {prefix} is registered")
+                raise NotFound("prefix", "R3", "no such block is registered")
             if revision not in (0, old.revision):
                 raise StaleRevision("revision", "form", f"block {prefix} has changed: it is at {old.revision}")
             if was not in (None, old.state):

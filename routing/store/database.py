@@ -8,6 +8,7 @@ import os
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
@@ -21,18 +22,48 @@ __all__ = ["Database", "Value"]
 WRITE_PATIENCE_SECONDS = 5.0
 TURN_SECONDS = 0.02
 
+# Pages a writer keeps, in KiB: what is written at random places of tens of millions of bindings is read first.
+CACHE_KIB = 65_536
+
 Value = str | int | bytes | float | None
 """What a column holds."""
+
+Rows = Sequence[Sequence[Value] | Mapping[str, Value]]
+
+
+class _Connection(sqlite3.Connection):
+    """A connection that runs what was put off before whatever it is asked to run. None: a statement without values."""
+
+    def __init__(self, put_off: list[tuple[str, Rows | None]], *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._put_off = put_off
+
+    def execute(self, sql: str, parameters: Any = (), /) -> sqlite3.Cursor:
+        while self._put_off:
+            statement, rows = self._put_off.pop(0)
+            if rows is None:
+                super().execute(statement)
+            else:
+                self.executemany(statement, rows)
+        return super().execute(sql, parameters)
 
 
 class Database:
     """One open file. May be shared by the tasks of one event loop. Everything raises StoreError when the file is at
     fault."""
 
-    def __init__(self, connection: aiosqlite.Connection, path: Path, seal: Seal, token: Callable[[], str]) -> None:
+    def __init__(
+        self,
+        connection: aiosqlite.Connection,
+        put_off: list[tuple[str, Rows | None]],
+        path: Path,
+        seal: Seal,
+        token: Callable[[], str],
+    ) -> None:
         self.seal = seal
         self.token = token
         self._connection = connection
+        self._put_off = put_off
         self._path = path
         # One connection holds one transaction: tasks take turns, readers too, so that none sees half of another's.
         self._turn = asyncio.Lock()
@@ -46,8 +77,14 @@ class Database:
         with _telling(where):
             # Proved here, because aiosqlite leaves its thread behind when the file cannot be opened.
             sqlite3.connect(where).close()
-            connection = await aiosqlite.connect(where, isolation_level=None, timeout=WRITE_PATIENCE_SECONDS)
-        database = cls(connection, where, seal, token)
+            put_off: list[tuple[str, Rows | None]] = []
+            connection = await aiosqlite.connect(
+                where,
+                isolation_level=None,
+                timeout=WRITE_PATIENCE_SECONDS,
+                factory=partial(_Connection, put_off),
+            )
+        database = cls(connection, put_off, where, seal, token)
         try:
             with _telling(where):
                 await database._prepare()
@@ -64,9 +101,11 @@ class Database:
         """All rows of a statement. To be called inside ``reading`` or ``transaction``."""
         return list(await self._connection.execute_fetchall(sql, values))
 
-    async def many(self, sql: str, rows: Sequence[Sequence[Value]]) -> None:
-        """Run a statement once for each row of values. To be called inside ``transaction``."""
-        await self._connection.executemany(sql, rows)
+    async def many(self, sql: str, rows: Rows) -> None:
+        """Change something: run a statement once for each row of values, before the next statement that is run, at the
+        latest with the commit. To be called inside ``transaction``."""
+        # Handing a statement over to the connection's thread costs more than most statements.
+        self._put_off.append((sql, rows))
 
     def joined(self) -> bool:
         """Whether the running task is inside a transaction of this file already."""
@@ -95,13 +134,14 @@ class Database:
         with _telling(self._path):
             async with self._turn:
                 try:
-                    await self.rows("BEGIN IMMEDIATE")
+                    self._put_off.append(("BEGIN IMMEDIATE", None))
                     self._owner = asyncio.current_task()
                     yield
                     await self.rows("COMMIT")
                 except BaseException:
                     # Cancelled at any point above, the worker thread still runs what was handed to it, in order: the
                     # rollback comes after it and finds a transaction to undo, or none, which is as well.
+                    self._put_off.clear()
                     with suppress(sqlite3.Error, ValueError):
                         await self.rows("ROLLBACK")
                     raise
@@ -117,6 +157,7 @@ class Database:
             yield
             await self.rows(f"RELEASE {name}")
         except BaseException:
+            self._put_off.clear()
             with suppress(sqlite3.Error, ValueError):
                 await self.rows(f"ROLLBACK TO {name}")
                 await self.rows(f"RELEASE {name}")
@@ -132,6 +173,7 @@ class Database:
             await self._write_ahead()
         # A binding that was confirmed must be there after a power cut.
         await self.rows("PRAGMA synchronous = FULL")
+        await self.rows(f"PRAGMA cache_size = -{CACHE_KIB}")
         if (await self._header())[1] < VERSION:
             await self._migrate()
         # Only now: a migration that builds a table anew drops the old one, to which others refer.

@@ -47,7 +47,7 @@ class Groups:
         async with self._database.transaction():
             rows = await self._database.rows("SELECT provider FROM business_users WHERE id = ?", (business_user,))
             if not rows:
-                raise BindingError("business_user", "R6", f"no business user {business_user} is registered")
+                raise BindingError("business_user", "R6", "no such business user is registered")
             owner = rows[0][0]
             if provider not in ("", owner):
                 raise BindingError("provider", "R6", f"business user {business_user} belongs to another provider")

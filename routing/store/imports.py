@@ -202,8 +202,9 @@ class Imports:
             await audit.note(self._database, now_ms, by, "cancel", "import", identifier, reason, provider=job.provider)
             return await self._job(identifier, "")
 
-    async def faults(self, identifier: str, after: int = 0, limit: int = 100, provider: str = "") -> tuple[Fault, ...]:
-        """Lines that were refused, in order; the next page begins `after` the last line of this one."""
+    async def faults(self, identifier: str, after: int = -1, limit: int = 100, provider: str = "") -> tuple[Fault, ...]:
+        """Lines that were refused, in order; the next page begins `after` the last line of this one. What is
+        wrong with the file as a whole is told of line 0 or 1."""
         check_page(limit)
         async with self._database.reading():
             await self._job(identifier, provider)

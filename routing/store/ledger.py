@@ -17,10 +17,8 @@ _COLUMNS = (
     "x, at_ms, who, event, reason, binding, provider, business_user, scenario, order_id, starts_ms, until_ms,"
     " party_group, parties"
 )
-_ROW = "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_INSERT = f"INSERT INTO ledger ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _SELECT = f"SELECT number, {_COLUMNS} FROM ledger"
-# Variables of one statement: well under SQLite's limit, and enough that the statement itself costs nothing.
-ROWS_AT_ONCE = 200
 
 
 async def note(
@@ -46,12 +44,7 @@ async def note(
         for x in (binding.x, binding.y)
         if x
     ]
-    for start in range(0, len(rows), ROWS_AT_ONCE):
-        part = rows[start : start + ROWS_AT_ONCE]
-        await database.rows(
-            f"INSERT INTO ledger ({_COLUMNS}) VALUES {', '.join([_ROW] * len(part))}",
-            [value for row in part for value in row],
-        )
+    await database.many(_INSERT, rows)
 
 
 class Ledger:

@@ -13,13 +13,15 @@ from routing.store.registry_rows import SCENARIO_COLUMNS, scenario_of
 
 __all__ = ["PolicyReader"]
 
-# So often everything is read again, in milliseconds: what has expired meanwhile is forgotten.
-REFRESH_MS: Final = 3_600_000
+# So often what has expired is forgotten, in milliseconds.
+TIDY_MS: Final = 3_600_000
 
 _NEWEST: Final = "SELECT counter FROM change"
-_LIVE: Final = (
-    "SELECT kind, key, expires_ms, cut FROM blocklist WHERE lifted_ms = 0 AND (expires_ms = 0 OR expires_ms > ?)"
-)
+_UNTIL: Final = f"iif(expires_ms = 0, {FOR_EVER_MS}, expires_ms) AS until"
+_ENTRIES: Final = f"SELECT key, {_UNTIL} FROM blocklist"
+_CUTS: Final = f"SELECT kind, key, {_UNTIL} FROM blocklist"
+_LIVE: Final = "lifted_ms = 0 AND (expires_ms = 0 OR expires_ms > ?)"
+_ONE: Final = f"kind = ? AND key = ? AND {_LIVE}"
 _CHANGED: Final = "SELECT DISTINCT kind, key FROM blocklist WHERE revision > ?"
 _SCENARIOS: Final = (
     f"SELECT {SCENARIO_COLUMNS} FROM scenarios"
@@ -42,7 +44,7 @@ class PolicyReader:
     def __init__(self, hash_of: Callable[[str], bytes]) -> None:
         self._hash_of = hash_of
         self._counter = -1
-        self._read_ms = 0
+        self._tidied_ms = 0
         self._blocked: dict[BlockKind, _Table] = {}
         self._registry: tuple[Any, ...] = ()
         self._rules: Mapping[tuple[str, str], Rule] = {}
@@ -52,10 +54,11 @@ class PolicyReader:
         """Return the policy as it stands. ValueError or sqlite3.Error when it cannot be read: begin anew then."""
         # The counter before the rows: a later change then has a higher revision.
         (counter,) = cursor.execute(_NEWEST).fetchone()
-        if self._counter < 0 or not 0 <= now_ms - self._read_ms < REFRESH_MS:
-            fresh = self._read_all(cursor, now_ms)
-        else:
-            fresh = self._read_changes(cursor, now_ms)
+        fresh = self._read_all(cursor, now_ms) if self._counter < 0 else self._read_changes(cursor, now_ms)
+        if abs(now_ms - self._tidied_ms) >= TIDY_MS:
+            self._tidied_ms = now_ms
+            for kind, table in self._blocked.items():
+                self._blocked[kind] = {key: until for key, until in table.items() if now_ms < until}
         self._counter = counter
         self._read_registry(cursor)
         ranges = {
@@ -64,16 +67,14 @@ class PolicyReader:
         return Policy(settings, dict(self._blocked), self._rules, self._users, ranges, self._hash_of, tuple(fresh))
 
     def _read_all(self, cursor: sqlite3.Cursor, now_ms: int) -> list[BlockEntry]:
-        self._read_ms = now_ms
+        self._tidied_ms = now_ms
         self._blocked = {}
-        fresh: list[BlockEntry] = []
-        for kind, key, expires_ms, cut in cursor.execute(_LIVE, (now_ms,)).fetchall():
-            spoken, until = _KINDS[kind], expires_ms or FOR_EVER_MS
-            table = self._blocked.setdefault(spoken, {})
-            table[key] = max(until, table.get(key, 0))
-            if cut:
-                fresh.append(BlockEntry(spoken, key, until, True))
-        return fresh
+        for name, kind in _KINDS.items():
+            rows = cursor.execute(f"{_ENTRIES} WHERE kind = ? AND {_LIVE} ORDER BY until", (name, now_ms)).fetchall()
+            if rows:
+                self._blocked[kind] = dict(rows)
+        cuts = cursor.execute(f"{_CUTS} WHERE cut = 1 AND {_LIVE}", (now_ms,)).fetchall()
+        return [BlockEntry(_KINDS[name], key, until, True) for name, key, until in cuts]
 
     def _read_changes(self, cursor: sqlite3.Cursor, now_ms: int) -> list[BlockEntry]:
         fresh: list[BlockEntry] = []
@@ -86,12 +87,10 @@ class PolicyReader:
                 copied.add(spoken)
             table = self._blocked[spoken]
             table.pop(key, None)
-            live = cursor.execute(f"{_LIVE} AND kind = ? AND key = ?", (now_ms, kind, key)).fetchall()
-            for _, _, expires_ms, cut in live:
-                until = expires_ms or FOR_EVER_MS
-                table[key] = max(until, table.get(key, 0))
-                if cut:
-                    fresh.append(BlockEntry(spoken, key, until, True))
+            live = (kind, key, now_ms)
+            table.update(cursor.execute(f"{_ENTRIES} WHERE {_ONE} ORDER BY until", live).fetchall())
+            cuts = cursor.execute(f"{_CUTS} WHERE cut = 1 AND {_ONE}", live).fetchall()
+            fresh += [BlockEntry(spoken, key, until, True) for _, key, until in cuts]
         return fresh
 
     def _read_registry(self, cursor: sqlite3.Cursor) -> None:

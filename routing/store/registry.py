@@ -49,7 +49,7 @@ class Registry:
             row = (*shape.row(value), State.ACTIVE.value, reason, now_ms, 1)
             key = row[: len(shape.key)]
             if await self._rows(shape, [f"{column} = ?" for column in shape.key], key):
-                raise Conflict(shape.key[-1], "R6", f"{_word(shape)} {value.id} is already registered")
+                raise Conflict(shape.key[-1], "R6", f"this {_word(shape)} is already registered")
             marks = ", ".join("?" * len(row))
             await self._database.rows(f"INSERT INTO {shape.table} ({shape.columns}) VALUES ({marks})", row)
             await self._note(shape, now_ms, by, "add", value.id, reason, owner, shape.told(row))
@@ -213,7 +213,7 @@ class Registry:
         else:
             user = await self._row(SHAPES[BusinessUser], value.business_user, "")
             if user is None:
-                raise BindingError("business_user", "R6", f"no business user {value.business_user} is registered")
+                raise BindingError("business_user", "R6", "no such business user is registered")
             owner = str(user[1])
             if isinstance(value, Contract) and value.provider != owner:
                 raise BindingError("provider", "R6", f"business user {value.business_user} belongs to another provider")
@@ -221,7 +221,7 @@ class Registry:
                 raise BindingError("business_user", "R7", f"business user {value.business_user} is terminated")
         holder = await self._row(SHAPES[Provider], owner, "")
         if holder is None:
-            raise BindingError("provider", "R6", f"no provider {owner} is registered")
+            raise BindingError("provider", "R6", "no such provider is registered")
         if holder[-4] == State.TERMINATED.value:
             raise BindingError("provider", "R7", f"provider {owner} is terminated")
         return owner
@@ -229,7 +229,7 @@ class Registry:
     async def _standing_row(self, shape: Shape, identifier: str, provider: str, revision: int) -> Row:
         row = await self._row(shape, identifier, provider)
         if row is None:
-            raise NotFound("id", "R6", f"no {_word(shape)} {identifier} is registered")
+            raise NotFound("id", "R6", f"no such {_word(shape)} is registered")
         if revision not in (0, row[-1]):
             raise StaleRevision("revision", "form", f"{_word(shape)} {identifier} has changed: it is at {row[-1]}")
         return row

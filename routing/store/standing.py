@@ -34,7 +34,7 @@ async def standing(database: Database, provider: str, business_user: str, scenar
     _check(rows[0][-4:] if rows else None, provider, business_user)
     row = rows[0][:-4]
     if row[0] is None:
-        raise BindingError("scenario", "R17", f"no scenario {scenario} is registered for business user {business_user}")
+        raise BindingError("scenario", "R17", f"no such scenario is registered for business user {business_user}")
     found = scenario_of(row)
     if found.state is not State.ACTIVE:
         raise BindingError("scenario", "R17", f"scenario {scenario} is {found.state}")
@@ -49,7 +49,7 @@ async def check_holder(database: Database, provider: str, business_user: str, no
 
 def _check(row: Any, provider: str, business_user: str) -> str:
     if row is None:
-        raise BindingError("business_user", "R6", f"no business user {business_user} is registered")
+        raise BindingError("business_user", "R6", "no such business user is registered")
     own, provider_state, user_state, covered = row
     if provider not in ("", own):
         raise BindingError("provider", "R6", f"business user {business_user} belongs to another provider")

@@ -5,7 +5,13 @@ from pathlib import Path
 
 import pytest
 
+from cdr.seal import Seal, new_keyring
 from tests.api.world import World, world
+
+
+@pytest.fixture(scope="session")
+def api_seal() -> Seal:
+    return Seal(new_keyring())
 
 
 @pytest.fixture

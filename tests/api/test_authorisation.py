@@ -164,16 +164,23 @@ async def call_and_record(api: World) -> None:
     api.switch.answer = answer
 
 
+def rounds(endpoint: str, row: Row) -> list[list[str]]:
+    """Who asks in one world, in this order: a change that succeeds needs one of its own."""
+    refused, allowed = sorted(EVERYBODY - row.roles), sorted(row.roles)
+    if endpoint.startswith("GET "):
+        return [refused + allowed]
+    return [[*refused, allowed[0]], *([role] for role in allowed[1:])]
+
+
 @pytest.mark.parametrize("endpoint", ROWS)
 async def test_who_may_and_who_may_not(endpoint: str, tmp_path: Path) -> None:
     row = ROWS[endpoint]
-    for role in ("provider", "operator", "auditor"):
-        directory = tmp_path / role
+    for number, roles in enumerate(rounds(endpoint, row)):
+        directory = tmp_path / str(number)
         directory.mkdir()
         async with world(directory) as api:
             things = await provide(api)
             await call_and_record(api)
-            own = {"provider": api.platform, "operator": api.operator, "auditor": api.auditor}[role]
 
             # who has no key, or a wrong one, is told nothing, not even whether there is such a path
             unknown = api.client(f"x7_{'0' * 12}_{'0' * 64}")
@@ -184,12 +191,13 @@ async def test_who_may_and_who_may_not(endpoint: str, tmp_path: Path) -> None:
             # what is another provider's is not there, in no list either
             other = await ask(api.other, endpoint, row, things)
             assert other.status_code == row.other, other.text
-            told = other.text.replace(f'"/v1/bindings/{things.binding}"', "")
             for mark in (f'"{PROVIDER}"', f'"{USER}"', things.binding, things.group, things.key, things.webhook):
-                assert mark not in told, told
+                assert mark not in other.text, other.text
 
-            answer = await ask(own, endpoint, row, things)
-            expected = row.success if role in row.roles else 403
-            assert answer.status_code == expected, answer.text
-            if expected == 403:
-                assert answer.json()["rule"] == "role"
+            clients = {"provider": api.platform, "operator": api.operator, "auditor": api.auditor}
+            for role in roles:
+                answer = await ask(clients[role], endpoint, row, things)
+                expected = row.success if role in row.roles else 403
+                assert answer.status_code == expected, answer.text
+                if expected == 403:
+                    assert answer.json()["rule"] == "role"

@@ -6,6 +6,7 @@ from routing.access import Role
 from routing.binding import BindingRequest
 from routing.blocklist import BlockKind, BlockRequest
 from routing.bulk import FileFormat
+from routing.store.sqlite import Store
 from tests.api.world import BLOCK, DAY, PROVIDER, SCENARIO, USER, A, B, World
 
 
@@ -77,7 +78,11 @@ async def provide(api: World) -> Things:
     group = await store.groups.add(USER, "couriers", ("13500135000", "13600136000"), now_ms, by="test")
     key, _ = await store.keys.add("spare", Role.PROVIDER, PROVIDER, now_ms=now_ms, by="test")
     webhook, _ = await store.webhooks.add(PROVIDER, "http://127.0.0.1:9/hook", (), now_ms=now_ms, by="test")
-    imported = await store.imports.add("0123456789ab", FileFormat.CSV, 0, 0, b"", now_ms, by="test", provider=PROVIDER)
+    # by another process, so that nobody here begins with it
+    async with await Store.open(api.directory / "bindings.db", api.seal) as elsewhere:
+        imported = await elsewhere.imports.add(
+            "0123456789ab", FileFormat.CSV, 0, 0, b"", now_ms, by="test", provider=PROVIDER
+        )
     entry = await store.blocklist.add(BlockRequest(BlockKind.CALLER, "13300133000", "case"), now_ms, by="test")
     await store.blocklist.set_range("138", True, now_ms, by="test", reason="case")
     return Things(made.id, made.x, group.id, f"{USER}.enrolled", key.id, webhook.id, imported.id, str(entry.id))

@@ -11,6 +11,7 @@ from httpx import ASGITransport, AsyncClient, Response
 
 from b2bua.api.app import create_app
 from b2bua.api.context import ApiSettings, Context, SwitchUnavailable
+from b2bua.api.usage import Usage
 from cdr.seal import Seal, new_keyring
 from routing.access import Role
 from routing.plan import Block, BlockState
@@ -58,10 +59,12 @@ class Switch:
 class Client:
     """One key and the requests made with it."""
 
-    def __init__(self, app: FastAPI, key: str) -> None:
+    def __init__(self, app: FastAPI, key: str, *, raising: bool = True) -> None:
         self.key = key
         headers = {"Authorization": f"Bearer {key}"} if key else {}
-        self._http = AsyncClient(transport=ASGITransport(app), base_url="http://api", headers=headers)
+        self._http = AsyncClient(
+            transport=ASGITransport(app, raise_app_exceptions=raising), base_url="http://api", headers=headers
+        )
 
     async def __call__(self, method: str, path: str, **request: Any) -> Response:
         return await self._http.request(method, path, **request)
@@ -96,6 +99,13 @@ class World:
     platform: Client
     other: Client
 
+    @property
+    def usage(self) -> Usage:
+        """What the application has noted of keys."""
+        usage = self.app.state.usage
+        assert isinstance(usage, Usage)
+        return usage
+
     async def key(self, role: Role, provider: str = "", **more: Any) -> str:
         """The text of a new key."""
         _, text = await self.store.keys.add("test", role, provider, now_ms=self.clock(), by="test", **more)
@@ -106,12 +116,16 @@ class World:
 
 
 @asynccontextmanager
-async def world(directory: Path, **settings: Any) -> AsyncIterator[World]:
-    """Two providers with a business user, a scenario and a block each, and keys for everybody."""
-    seal, clock, switch = Seal(new_keyring()), Clock(), Switch()
+async def world(directory: Path, *, seal: Seal | None = None, **settings: Any) -> AsyncIterator[World]:
+    """Two providers with a business user, a scenario and a block each, and keys for everybody. With the seal of a world
+    before it, it is that world after a restart."""
+    fresh, seal = seal is None, seal or Seal(new_keyring())
+    clock, switch = Clock(), Switch()
     path = directory / "bindings.db"
     async with await Store.open(path, seal) as store:
         for provider, user, prefix in ((PROVIDER, USER, BLOCK), (OTHER, "shop-2", "70012345679")):
+            if not fresh:
+                break
             await store.registry.enrol(provider, user, SCENARIO, now_ms=NOW, by="test")
             await store.blocks.add(Block(prefix, provider, user, BlockState.ACTIVE), NOW, by="test")
         keys = KeyReader(path, seal)

@@ -77,7 +77,7 @@ def test_what_a_rule_forbids_ends_with_3(x700: Command, block: None) -> None:
     for words, complaint in (
         (("--x", "13800138000"), "refused: x: a middle number is 700 and 12 digits (rule R3)"),
         (("--x", "700999999990001"), "refused: x: the number lies in no assigned block (rule R3)"),
-        (("--scenario", "marketing"), "refused: scenario: no scenario marketing is registered"),
+        (("--scenario", "marketing"), "refused: scenario: no such scenario is registered"),
         (("--y", X), "refused: y: mode AXB has no second middle number (rule form)"),
         (("--mode", "GXB"), "refused: group: mode GXB needs a group (rule form)"),
     ):

@@ -235,16 +235,16 @@ def test_what_is_not_there_ends_with_1(x700: Command, noun: str) -> None:
     ("words", "complaint"),
     [
         (("provider", "add", "Platform"), "refused: id: must be 1 to 64 of a-z"),
-        (("provider", "add", "platform-1"), "refused: id: provider platform-1 is already registered (rule R6)"),
+        (("provider", "add", "platform-1"), "refused: id: this provider is already registered (rule R6)"),
         (("provider", "suspend", "platform-1"), "refused: reason: must be given"),
-        (("user", "add", "u", "--provider", "p"), "refused: provider: no provider p is registered (rule R6)"),
+        (("user", "add", "u", "--provider", "p"), "refused: provider: no such provider is registered (rule R6)"),
         (("user", "add", "u" * 63, "--provider", "platform-1", "--contract", "C"), "refused: id: must be 1 to 64"),
         (("user", "add", "u", "--provider", "platform-1", "--cap", "often"), "refused: cap: 'often' is not a cap"),
         (("user", "add", "u", "--provider", "platform-1", "--cap", "x=1"), "refused: caps.x: there is no such cap"),
         (("scenario", "add", "shop-1", "s", "--cap", "per_day=1"), "refused: cap: 'per_day' does not say whose"),
         (("scenario", "add", "shop-1", "s", "--window", "noon"), "refused: windows[0]: "),
         (("scenario", "add", "shop-1", "s", "--days", "91"), "refused: longest_days: must be from 1 to 90 (rule R17)"),
-        (("scenario", "add", "nobody", "s"), "refused: business_user: no business user nobody is registered"),
+        (("scenario", "add", "nobody", "s"), "refused: business_user: no such business user is registered"),
         (("contract", "add", "c", "--provider", "p", "--user", "shop-1"), "refused: provider: business user shop-1"),
         (("block", "add", "7001", "--user", "shop-1"), "refused: prefix: a block is 700 and 8 digits (rule R3)"),
         (("block", "add", PREFIX, "--user", "shop-1"), "refused: prefix: block 70012345678 is already registered"),
@@ -310,7 +310,7 @@ def test_a_block_lives_through_its_states(begun: Command) -> None:
 def test_a_block_that_is_not_there_ends_with_1(x700: Command) -> None:
     for words in (("show",), ("freeze", "--reason", "x")):
         result = x700("block", words[0], "70099999999", *words[1:])
-        assert (result.exit_code, result.stderr) == (Exit.FAILED, "no block 70099999999 is registered\n")
+        assert (result.exit_code, result.stderr) == (Exit.FAILED, "no such block is registered\n")
 
 
 def test_the_report_says_what_is_bound_and_which_block_is_late(begun: Command) -> None:

@@ -187,13 +187,13 @@ def test_every_algorithm_and_quality(algorithm: Algorithm, qop: tuple[str, ...],
     challenge = stranger.challenge()
     assert (challenge.algorithm, challenge.qop) == (algorithm, qop)
     body = "v=0\r\n"
-    good = stranger.proof(challenge, "MESSAGE", body=body.encode())
-    assert stranger.ask("MESSAGE", URI, good, body=body) == ["405"]
-    assert stranger.ask("MESSAGE", URI, good, body=body) == ["401"]  # the same once more
+    good = stranger.proof(challenge, "REGISTER", body=body.encode())
+    assert stranger.ask("REGISTER", URI, good, body=body) == ["405"]
+    assert stranger.ask("REGISTER", URI, good, body=body) == ["401"]  # the same once more
     assert stranger.challenge().stale
     if qop == ("auth-int",):
-        forged = stranger.proof(stranger.challenge(), "MESSAGE", body=body.encode())
-        assert stranger.ask("MESSAGE", URI, forged, body="v=1\r\n", seconds=1.0) == ["401"]
+        forged = stranger.proof(stranger.challenge(), "REGISTER", body=body.encode())
+        assert stranger.ask("REGISTER", URI, forged, body="v=1\r\n", seconds=1.0) == ["401"]
         assert failures(world)["carrier-a", "password"] == 1
     world.finish()
 

@@ -9,14 +9,16 @@ import pytest
 from b2bua.call.message_settings import MessageSettings
 from b2bua.call.stored import Mark, Stored, Write
 from b2bua.sip.cpim import parse_cpim
+from b2bua.sip.transaction import Flow
 from routing.binding import Direction
 from routing.content import Assessment, ContentPolicy, Typed
 from routing.numbers import NumberForm
 from routing.plan import BlockState
 from routing.trunks import Identity
+from tests.call.digest_phone import DigestWorld, Gate
 from tests.call.texts import HELLO, Inbox, Sent, send
-from tests.call.world import BLOCK, NUMBER_A, NUMBER_B, TRUNKS, World, X
-from tests.wire import SWITCH, Conditions, lose, nth
+from tests.call.world import ADDRESS_B, BLOCK, NUMBER_A, NUMBER_B, TRUNKS, World, X
+from tests.wire import SWITCH, Conditions, Datagram, lose, nth
 
 CARRIER_DOWN = 503
 
@@ -710,3 +712,109 @@ def test_losing_every_202_does_not_send_it_twice() -> None:
     assert sent.heard == ["timeout"]
     assert inbox.texts == [HELLO]
     world.finish()
+
+
+# large ones
+
+
+LONG = "长" * 400
+
+
+def large_world(**more: object) -> World:
+    """Carrier B takes large requests over TCP."""
+    trunks = (TRUNKS[0], replace(TRUNKS[1], large_over_tcp=True))
+    world = World(trunks=trunks, **more)  # type: ignore[arg-type]
+    world.real.listeners.advertised["tcp"] = "192.0.2.1:5060"
+    world.real.listeners._table["TCP", False] = "tcp"
+    return world
+
+
+def test_a_large_text_goes_over_tcp() -> None:
+    world = large_world()
+    inbox = Inbox(world.callee)
+    sent = send(world.caller, X, LONG)
+    world.run(1)
+    assert sent.heard == ["202"]
+    assert inbox.texts == [LONG]
+    assert inbox.requests[0].via.transport == "TCP"
+    world.finish()
+
+
+def test_a_large_text_is_not_tried_over_udp_when_tcp_is_refused() -> None:
+    world = large_world(settings={"messages": MessageSettings(longest_seconds=20.0)})
+    inbox = Inbox(world.callee)
+    real, flow = world.real, Flow("TCP", "tcp", ADDRESS_B)
+
+    def refuse(datagram: Datagram) -> bool:
+        if datagram.way != ">b":
+            return False
+        world.network.later(0.0, lambda: world.switch.enter(lambda now: real.undelivered(datagram.data, flow, now)))
+        return True
+
+    world.network.conditions.drop = refuse
+    send(world.caller, X, LONG)
+    world.run(60)
+    assert inbox.requests == []
+    ((_, _, ended),) = world.finish()
+    assert (ended.outcome, ended.routes[0], ended.routes[-1]) == ("expired", "carrier-b:unreachable", "carrier-b:large")
+    assert len(world.network.toward("b")) == 1
+
+
+def test_a_trunk_that_lost_its_transport_for_large_ones_is_passed_over() -> None:
+    world = large_world(settings={"messages": MessageSettings(longest_seconds=20.0)})
+    world.switch.shelf.delay = 1.0
+    Inbox(world.callee)
+    sent = send(world.caller, X, LONG)
+    world.run(0.5)
+    world.reconfigure(trunks=TRUNKS[:2])
+    world.run(60)
+    assert sent.heard == ["202"]
+    assert world.network.toward("b") == []
+    ((_, _, ended),) = world.finish()
+    assert (ended.outcome, ended.routes[0]) == ("expired", "carrier-b:large")
+
+
+# who we are at the callee's trunk
+
+
+@pytest.mark.parametrize("status", [401, 407])
+def test_a_challenge_is_answered(status: int) -> None:
+    world = DigestWorld(server=False, client=True)
+    world.callee.gates = (Gate(status=status),)
+    inbox = Inbox(world.callee)
+    for number in range(2):
+        send(world.caller, X, f"{number}")
+        world.run(1)
+    assert inbox.texts == ["0", "1"]
+    assert world.callee.gates[0].words == ["MESSAGE nothing", "MESSAGE right", "MESSAGE right"]
+    assert {story.ended.outcome for story in world.finish()} == {"delivered"}
+
+
+def test_a_password_that_is_wrong_is_the_end_of_it() -> None:
+    world = DigestWorld(server=False, client=True)
+    world.callee.gates = (Gate(password="another"),)
+    Inbox(world.callee)
+    send(world.caller, X)
+    world.run(5)
+    ((_, _, ended),) = world.finish()
+    assert (ended.outcome, ended.status) == ("rejected", 500)
+
+
+def test_a_challenge_without_a_name_of_ours_is_an_answer() -> None:
+    world = World()
+    Inbox(world.callee, [401])
+    send(world.caller, X)
+    world.run(5)
+    ((_, _, ended),) = world.finish()
+    assert (ended.outcome, ended.routes) == ("rejected", ("carrier-b:401",))
+
+
+def test_a_503_with_a_time_parks_its_target() -> None:
+    world = World(trunks=TRUNKS[:2])
+    Inbox(world.callee, [503, 200], "Retry-After: 20")
+    send(world.caller, X)
+    world.run(1)
+    assert [view.state for view in world.real.trunk_view(world.switch.now) if view.trunk == "carrier-b"] == ["parked"]
+    world.run(60)
+    ((_, _, ended),) = world.finish()
+    assert ended.outcome == "delivered"

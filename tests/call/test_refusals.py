@@ -9,6 +9,7 @@ import pytest
 from b2bua.call.refusals import REFUSALS, Local, Outcome, verdict_of
 from b2bua.sip.serialiser import PHRASES
 from routing.binding import Direction
+from routing.content import Finding
 from routing.decide import Reason, Refusal
 from routing.plan import BlockState
 from tests.call.phone import PhoneCall
@@ -190,7 +191,16 @@ TABLE: list[tuple[str, Row]] = [
     (Local.URI_SCHEME, Row(416, 127, rewritten(f"INVITE sip:{X}@192.0.2.1:5060", "INVITE http://192.0.2.1/"))),
 ]  # fmt: skip
 # only messages are refused for these
-OF_MESSAGES: set[str] = {Reason.MESSAGES_BARRED}
+OF_MESSAGES: set[str] = {
+    Reason.MESSAGES_BARRED,
+    Local.MESSAGE_TOO_LARGE,
+    Local.MESSAGE_QUEUE_FULL,
+    Local.MESSAGE_STORE_FAILED,
+    Local.MESSAGE_EXPIRED,
+    Local.SENDER_MISMATCH,
+    Local.DELIVERY_UNKNOWN,
+    *Finding,
+}
 # refused without a record, see test_overload
 COUNTED = {Local.OVERLOAD}
 # reasons of the switch to end calls, tested where they belong
@@ -229,7 +239,7 @@ def test_each_refusal_shows_its_status_and_cause_and_is_on_record(reason: str, r
 
 
 def test_every_reason_has_a_row_and_a_test() -> None:
-    reasons = {*Reason, *Local}
+    reasons = {*Reason, *Local, *Finding}
     assert set(REFUSALS) == reasons
     assert {reason for reason, _ in TABLE} | ENDINGS | COUNTED | OF_MESSAGES == reasons
 

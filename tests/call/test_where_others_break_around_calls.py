@@ -339,7 +339,8 @@ def test_point_14_every_request_gets_a_final_answer(in_call: bool) -> None:
             phone.send(request_text(method, HERE, ADDRESS_A, lines=lines))
             world.run(0.1)
             answers[method] = phone.words[before:]
-        assert world.finish() == []
+        (refused,) = world.finish()
+        assert (refused.attempted.kind, refused.ended.outcome) == ("message", "refused")
     assert {method: len(words) for method, words in answers.items()} == dict.fromkeys(methods, 1)
     assert all(int(words[-1]) >= 200 for words in answers.values()), answers
     assert answers["OPTIONS"] == ["200"]
@@ -397,7 +398,7 @@ def test_point_15_a_drain_leaves_no_side_door_open() -> None:
     call.hang_up()
     ringing.hang_up()
     told = world.finish(agree=False)
-    assert [story.ended.reason for story in told] == ["", "", "draining", "draining"]
+    assert sorted(story.ended.reason for story in told) == ["", "", "draining", "draining", "draining"]
     assert len(world.callee.calls) == 3  # two that it was called by, and its own that was refused
 
 

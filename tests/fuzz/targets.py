@@ -3,17 +3,22 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from b2bua.sip.cpim import format_cpim, parse_cpim
 from b2bua.sip.digest import format_challenge, format_credentials, parse_challenge, parse_credentials
 from b2bua.sip.dtmf import DTMF, DTMF_RELAY, clean_dtmf
 from b2bua.sip.errors import ParseError
 from b2bua.sip.headers import parse_cseq, parse_name_addr, parse_params, parse_q850, parse_via, split_list, tag_of
 from b2bua.sip.multipart import sdp_part
 from b2bua.sip.parser import parse, salvage
+from b2bua.sip.plain import parse_plain
 from b2bua.sip.sdp import Origin, clean, describe, is_hold
+from b2bua.sip.sms import Relay, RelayKind, deliver, format_relay, parse_relay, parse_short_text
 from b2bua.sip.stream import Framer, FramingError, answer_port, sender_port
 from b2bua.sip.uri import dialled_user, format_uri, parse_uri
+from routing.content import ContentPolicy, Typed, assess
 from tests.fuzz.call import SEEDS, WORDS, feed_call
-from tests.sip import test_digest, test_dtmf, test_multipart, test_sdp, test_stream, test_uri
+from tests.routing import test_content
+from tests.sip import test_cpim, test_digest, test_dtmf, test_multipart, test_sdp, test_sms, test_stream, test_uri
 from tests.torture.messages import MESSAGES
 from tests.torture.test_switch import Bench
 
@@ -130,6 +135,48 @@ def _feed_stream(data: bytes) -> None:
                 assert 0 <= sender_port(message, "192.0.2.1") <= 65535
     except FramingError:
         return
+
+
+def _feed_cpim(data: bytes) -> None:
+    """An envelope that can be read is written anew from the middle number, and says the same."""
+    try:
+        envelope = parse_cpim(data)
+    except ParseError:
+        return
+    again = format_cpim(envelope, "sip:700123456789012@192.0.2.1", "sip:13900139000@192.0.2.2")
+    assert parse_cpim(again) == envelope
+    assert again.count(b"\r\n\r\n") >= 2
+
+
+def _feed_sms(data: bytes) -> None:
+    """A relay message is written again as it was read; a text that can be read can be told, and says the same."""
+    try:
+        relay = parse_relay(data)
+    except ParseError:
+        return
+    if relay.kind is not RelayKind.DATA:
+        assert parse_relay(format_relay(relay)).reference == relay.reference
+        return
+    try:
+        text = parse_short_text(relay, 1_800_000_000_000)
+    except ParseError:
+        return
+    told = deliver(text, "700123456789012", 1_800_000_000_000)
+    again = parse_short_text(Relay(RelayKind.DATA, True, 0, told), 0)
+    assert (again.text, again.coding, again.concat) == (text.text, text.coding, text.concat)
+    assert again.party.number == "700123456789012"
+
+
+def _feed_content(data: bytes) -> None:
+    """What may be said is as long as what was said, and holds neither party's number."""
+    try:
+        text = parse_plain("text/plain", data)
+    except ParseError:
+        return
+    for typed in Typed:
+        found = assess(text, ("13876543210", "13925814703"), ContentPolicy(("刷单",), typed))
+        assert len(found.text) == len(text)
+        assert found.drop or "13876543210" not in found.text
 
 
 def _feed_switch(data: bytes) -> None:
@@ -280,6 +327,30 @@ TARGETS = {
             _feed_stream,
             [b"\x06" + row[1] for row in test_stream.WHOLE] + [b"\0" + row[1] for row in test_stream.WRONG],
             (*_SIP_WORDS, b"\r\nl: 3\r\n\r\n", b"\r\nContent-Length: 65535\r\n", b"\r\n\r\n\r\n\r\n"),
+        ),
+        Target(
+            "cpim",
+            _feed_cpim,
+            [row[0] for row in test_cpim.READ + test_cpim.WRONG],
+            (*_SIP_WORDS, b"Content-Type: text/plain", b"charset=", b"DateTime: ", b"Require: ", b"\n\n"),
+        ),
+        Target(
+            "sms",
+            _feed_sms,
+            [
+                *[format_relay(test_sms.rp_data(tpdu, to_phone)) for tpdu, to_phone, _ in test_sms.TEXTS],
+                *[row[0] for row in test_sms.RELAYS],
+            ],
+            (b"\x05\x00\x03\x01\x02\x01", b"\x06\x08\x04\x00\x01\x02\x01", b"\x91", b"\xd0", b"\xff", b"\x00", b"\x1b"),
+        ),
+        Target(
+            "content",
+            _feed_content,
+            [text.encode() for text in test_content.CODES + test_content.TALK],
+            tuple(
+                word.encode()
+                for word in ("13876543210", "138 7654", "3210", "验证码", "１", "一", "\u200b", "-", "123456")
+            ),
         ),
         Target("call", feed_call, SEEDS, WORDS),
         Target("switch", _feed_switch, list(MESSAGES.values()), _SIP_WORDS),

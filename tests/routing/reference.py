@@ -208,7 +208,7 @@ class Model:
             found.add("form")
         if asked.expires_ms - min(starts_ms, now_ms) > LONGEST_MS:
             found.add("R17")
-        own = {(asked.x, party) for party in members or [asked.a]} | {(asked.y or asked.x, asked.b)}
+        own = {(asked.x, party) for party in members or [asked.a]} | {(asked.y if two else asked.x, asked.b)}
         if any(self.holder(dialled, caller, now_ms) for dialled, caller in own if dialled):
             found.add("key")
         return found

@@ -148,7 +148,7 @@ def test_any_text_is_a_request_nothing_or_a_fault(text: str, form: FileFormat, h
 
 words = st.text(st.characters(exclude_categories=("Cc", "Cs", "Zl", "Zp")), max_size=20)
 details = st.builds(
-    lambda binding, *rest: BindingDetail(binding, *rest, NOW, "", 1),
+    lambda binding, real_name, consent, token: BindingDetail(binding, real_name, consent, token, NOW, "", 1),
     st.builds(
         replace,
         st.just(BINDING),
@@ -359,7 +359,7 @@ async def test_an_export_can_be_narrowed_and_masks(store: Store, seal: Seal) -> 
             NOW,
             reveal=False,
             state=BindingState.ENDED,
-            **values,  # type: ignore[arg-type]
+            **values,
         )
     ]
     row = json.loads("".join(parts))

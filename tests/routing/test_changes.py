@@ -17,7 +17,7 @@ from tests.routing.samples import HOUR, NOW, PREFIX, STRANGER, A, B, X, request
 Y = f"{PREFIX}0002"
 C, D = "+8613700137000", "+8613600136000"
 BLOCK_2 = Block("70012345679", "provider", "shop", BlockState.ACTIVE)
-NEW = {"real_name": "proof-2", "consent": "consent-2", "by": "test"}
+NEW: dict[str, Any] = {"real_name": "proof-2", "consent": "consent-2", "by": "test"}
 
 
 async def refused(work: Any) -> BindingError:
@@ -91,7 +91,7 @@ async def test_what_is_dead_stays_dead(store: Store) -> None:
 
 
 async def suspend(store: Store, what: str) -> None:
-    options = {"by": "test", "reason": "inspection"}
+    options: dict[str, Any] = {"by": "test", "reason": "inspection"}
     if what == "provider":
         await store.registry.suspend(Provider, "provider", NOW, **options)
     elif what == "business_user":
@@ -189,7 +189,7 @@ async def test_a_party_whose_key_is_held_elsewhere_is_refused_and_nothing_change
     other = await bind(store, a=C, b=D)
     before = await whole(store, bound)
     for party in ({"b": C}, {"a": D}, {"a": STRANGER, "b": C}):
-        error = await refused(store.bindings.change_party(bound, NOW, **party, **NEW))  # type: ignore[arg-type]
+        error = await refused(store.bindings.change_party(bound, NOW, **party, **NEW))
         assert isinstance(error, Conflict)
         assert (error.field, error.rule) == ("x", "key")
         assert other in error.message
@@ -228,7 +228,7 @@ async def test_of_a_group_the_default_a_and_b_may_change(store: Store, reader: R
     assert reader.find(X, B) is None
     assert reader.find(X, D) is not None
     for values, field, rule in (({"a": STRANGER}, "a", "member"), ({"b": A}, "b", "key")):
-        error = await refused(store.bindings.change_party(bound, NOW, **values, **NEW))  # type: ignore[arg-type]
+        error = await refused(store.bindings.change_party(bound, NOW, **values, **NEW))
         assert (error.field, error.rule) == (field, rule)
 
 

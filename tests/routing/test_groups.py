@@ -212,10 +212,10 @@ async def test_a_group_is_renamed_and_forgotten(store: Store, reader: Reader, co
 async def test_only_the_owner_and_only_the_present_revision_may_change_a_group(store: Store, couriers: str) -> None:
     for options, kind in (({"provider": "another"}, NotFound), ({"revision": 7}, StaleRevision)):
         for work in (
-            store.groups.add_members(couriers, (D,), NOW, by="test", **options),  # type: ignore[arg-type]
-            store.groups.remove_member(couriers, C, NOW, by="test", **options),  # type: ignore[arg-type]
-            store.groups.rename(couriers, "other", NOW, by="test", **options),  # type: ignore[arg-type]
-            store.groups.remove(couriers, NOW, by="test", **options),  # type: ignore[arg-type]
+            store.groups.add_members(couriers, (D,), NOW, by="test", **options),
+            store.groups.remove_member(couriers, C, NOW, by="test", **options),
+            store.groups.rename(couriers, "other", NOW, by="test", **options),
+            store.groups.remove(couriers, NOW, by="test", **options),
         ):
             assert type(await refused(work)) is kind
     assert (await store.groups.rename(couriers, "other", NOW, by="test", provider="provider", revision=1)).revision == 2

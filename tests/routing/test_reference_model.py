@@ -413,18 +413,21 @@ class History(RuleBasedStateMachine):
         if self.model.groups:
             self.leave_one(one_of(list(self.model.groups), which), self.parties[party], heir)
 
-    @rule(which=few, heir=number, wish=wishes)
-    def leave_after_a_call(self, which: int, heir: int, wish: Wish) -> None:
-        """Who has called B last leaves the group, and may be bound to somebody else under the same number."""
+    @rule(which=few, other=number)
+    def leave_after_a_call(self, which: int, other: int) -> None:
+        """Who has called B last leaves the group, and is bound to somebody else under the same number."""
         called = [one for one in self.model.bindings if one.id in self.model.last and one.held(self.now_ms)]
-        if called:
-            bound = one_of(called, which)
-            leaving = self.model.last[bound.id]
-            if leaving in self.model.members(bound):
-                self.leave_one(bound.group, leaving, heir)
-                user = [self.name(name) for name, _, _ in USERS].index(bound.user)
-                own = wish._replace(mode=Mode.AXB, user=user, parties=(self.parties.index(leaving), wish.parties[1]))
-                self.bind_one(*own, x=bound.x)
+        if not called:
+            return
+        bound = one_of(called, which)
+        leaving, members = self.model.last[bound.id], self.model.members(bound)
+        if leaving not in members:
+            return
+        self.leave_one(bound.group, leaving, self.parties.index(next((m for m in members if m != leaving), leaving)))
+        user = [self.name(name) for name, _, _ in USERS].index(bound.user)
+        pair = (self.parties.index(leaving), other)
+        wish = Wish(Mode.AXB, user, which, 0, 0, pair, 0, Direction.BOTH, 0, 600_000, 0, "")
+        self.bind_one(*wish, x=bound.x)
 
     def leave_one(self, group: str, leaving: str, heir: int | None) -> None:
         if self.model.groups[group][1] == [leaving]:

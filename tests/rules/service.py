@@ -20,6 +20,8 @@ __all__ = ["DAY_MS", "Client", "Service", "Someone"]
 
 DAY_MS = 86_400_000
 OVER_SECONDS = 20.0
+# Nobody else's: as a caller range it stands in clear.
+CANARY = "15100001111"
 
 
 class Everybody(dict[str, Manner]):
@@ -30,11 +32,10 @@ class Everybody(dict[str, Manner]):
 
 
 class Client:
-    """The HTTP API with one key. What it was ever told is in ``told``."""
+    """The HTTP API with one key. What it is told without asking for real numbers goes into ``told``."""
 
-    told: list[bytes] = []
-
-    def __init__(self, address: Peer, secret: str) -> None:
+    def __init__(self, address: Peer, secret: str, told: list[bytes]) -> None:
+        self._told = told
         headers = {"Authorization": f"Bearer {secret}"}
         self._http = httpx.Client(base_url=f"http://{address.host}:{address.port}", headers=headers, timeout=30.0)
 
@@ -44,7 +45,7 @@ class Client:
             more["json"] = body
         answer = self._http.request(method, path, **more)
         if "reveal" not in str(answer.request.url):
-            self.told.append(answer.content)
+            self._told.append(answer.content)
         assert answer.status_code < 500, answer.text
         return answer
 
@@ -138,24 +139,30 @@ class Service:
         self._clients: dict[str, Client] = {}
         self._people = itertools.count(1)
         self._blocks = itertools.count(1)
-        key = self.node.start("key", "add", "--role", "operator", "--name", "first", "--json")
-        assert key.wait() == 0, key.lines
-        self.node.processes.remove(key)  # what it says is no log
-        key.close()
-        secret = json.loads("\n".join(key.lines[key.lines.index("{") :]))["secret"]
+        self.told: list[bytes] = []
+        made = self.command("key", "add", "--role", "operator", "--name", "first", "--json")
+        secret = json.loads(made[made.index("{") :])["secret"]
         self.operator = self._client("operator", secret)
         self.auditor = self._client("auditor", self._key("auditor"))
-        self.calls: list[Call] = []
+        self.people: list[str] = []
         self._canary: tuple[str, str] | None = None
         self._allowed = True
         self._release_canary()
+
+    def command(self, *words: str, config: Path | None = None, code: int = 0) -> str:
+        """What `x700 WORDS` says, ending with this exit code."""
+        process = self.node.start(*words, config=config)
+        assert process.wait() == code, process.lines
+        self.node.processes.remove(process)  # what it says is no log
+        process.close()
+        return "\n".join(process.lines)
 
     def _key(self, role: str, provider: str = "") -> str:
         made = self.operator.post("/v1/keys", {"name": role, "role": role, "provider": provider})
         return str(made["secret"])
 
     def _client(self, name: str, secret: str) -> Client:
-        self._clients[name] = Client(self.node.api, secret)
+        self._clients[name] = Client(self.node.api, secret, self.told)
         return self._clients[name]
 
     def provider(self, name: str) -> Client:
@@ -167,7 +174,9 @@ class Service:
 
     def person(self) -> str:
         """The number of a person who is in no other test: 11 digits that stand for nothing else."""
-        return f"13876{next(self._people) * 7919 % 1_000_000:06d}"
+        number = f"13876{next(self._people) * 7919 % 1_000_000:06d}"
+        self.people.append(number)
+        return number
 
     def block(self) -> str:
         """The prefix of a block that nobody has."""
@@ -209,8 +218,8 @@ class Service:
     def _release_canary(self) -> None:
         """Register the one whose range tells whether the switch has followed."""
         canary = self.someone("canary", "canary")
-        caller, callee = self.person(), self.person()
-        dialled = canary.bind(caller, callee)["x"]
+        caller = CANARY
+        dialled = canary.bind(caller, self.person())["x"]
         # an allowed range bars everybody outside of it: these let in all
         for prefix in ("0", "1"):
             setting = {"allowed": True, "reason": "everybody"}
@@ -223,7 +232,6 @@ class Service:
     def call(self, caller: str, dialled: str, talk_seconds: float | None = 0.0, **more: Any) -> Call:
         """A call that is over when this returns; with `talk_seconds` None one that is up, or over."""
         call = self.phones.place(dialled, caller, talk_seconds, **more)
-        self.calls.append(call)
         if talk_seconds is None:
             until(lambda: call.answered.is_set() or call.over.is_set(), "an answer", OVER_SECONDS)
         else:

@@ -34,7 +34,7 @@ VERDICTS: tuple[Verdict, ...] = (
     Verdict("dblreq", "3.1.1.8", 0, 405, "a datagram is one message; what follows Content-Length is cut off"),
     Verdict("semiuri", "3.1.1.9", 0, 200, "a parameter inside the user part"),
     Verdict("transports", "3.1.1.10", 0, 200, "known and unknown transports below the top Via"),
-    Verdict("mpart01", "3.1.1.11", 0, 405, "NUL and CRLF inside a binary body part; no MESSAGE here"),
+    Verdict("mpart01", "3.1.1.11", 0, 415, "NUL and CRLF inside a binary body part; no multipart in a MESSAGE"),
     Verdict("unreason", "3.1.1.12", 0, "stray_response", "a reason phrase beyond ASCII; no transaction of ours"),
     Verdict("noreason", "3.1.1.13", 0, "stray_response", "an empty reason phrase; no transaction of ours"),
     # invalid messages
