@@ -252,16 +252,16 @@ def _fails(status: int, seen: int, outcome: str, q850: int | None = None) -> Sce
 def _text(
     name: str,
     record: Expected,
-    statuses: tuple[int, ...] = (200,),
+    callees: tuple[str, ...] = ("message",),
     file: str = "message",
     bound: Bound = Bound.LIVE,
     text: str = "在楼下等您",
     ways: tuple[Way, Way] = (Way.UDP, Way.UDP),
 ) -> Scenario:
-    """A short message, and what each route of the callee's answers to it."""
-    said = ("text", text)
-    callees = tuple(Phone("message", (said, ("status", str(status)))) for status in statuses)
-    return Scenario(name, Phone(file, (said,)), callees, record, bound=bound, ways=ways)
+    """A short message, and who answers it on each route of the callee."""
+    said = (("text", text),)
+    phones = tuple(Phone(callee, said) for callee in callees)
+    return Scenario(name, Phone(file, said), phones, record, bound=bound, ways=ways)
 
 
 SCENARIOS: tuple[Scenario, ...] = (
@@ -403,8 +403,12 @@ SCENARIOS: tuple[Scenario, ...] = (
     _text("message_cpim", DELIVERED, file="message_cpim"),
     _text("message_tcp_to_udp", DELIVERED, ways=(Way.TCP, Way.UDP)),
     _text("message_udp_to_tcp", DELIVERED, ways=(Way.UDP, Way.TCP)),
-    _text("message_failover", Expected("delivered", 200, "callee", 16, routes=2), statuses=(503, 200)),
-    _text("message_rejected", Expected("rejected", 404, "callee", 1, routes=1), statuses=(404,)),
+    _text(
+        "message_failover",
+        Expected("delivered", 200, "callee", 16, routes=2),
+        callees=("message_unavailable", "message"),
+    ),
+    _text("message_rejected", Expected("rejected", 404, "callee", 1, routes=1), callees=("message_not_found",)),
     _text(
         "message_unbound",
         Expected("refused", 403, "switch", 21, "caller_unbound", 0),

@@ -99,7 +99,7 @@ def show(prefix: Prefix, config: Config = DEFAULT_CONFIG, as_json: Json = False)
         async with binding_store(settings) as store:
             life = await store.blocks.get(prefix)
             if life is None:
-                raise NotFound("prefix", "R3", f"no block {prefix} is registered")
+                raise NotFound("prefix", "R3", "no such block is registered")
             use = await store.blocks.use_of(life, now_ms())
             return {**row(life), "bound": use.bound, "quarantined": use.quarantined, "free": use.free}
 

@@ -122,7 +122,7 @@ async def world(directory: Path, *, seal: Seal | None = None, **settings: Any) -
     fresh, seal = seal is None, seal or Seal(new_keyring())
     clock, switch = Clock(), Switch()
     path = directory / "bindings.db"
-    async with await Store.open(path, seal) as store:
+    async with await Store.open(path, seal, quarantine_ms=HOUR) as store:
         for provider, user, prefix in ((PROVIDER, USER, BLOCK), (OTHER, "shop-2", "70012345679")):
             if not fresh:
                 break

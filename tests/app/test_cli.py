@@ -55,7 +55,15 @@ def test_a_wrong_command_line_ends_with_2(x700: Command) -> None:
 
 def test_wrong_settings_end_with_2_and_every_problem(x700: Command, config: Path) -> None:
     config.write_text("[sip]\nt1_ms = 0\n" + config.read_text().replace("[sip]\n", "[limits]\nvia_field = 1\n[log]\n"))
-    for command in (("block", "list"), ("cdr", "count"), ("calls", "list"), ("run",), ("switch",), ("recorder",), ("api",)):
+    for command in (
+        ("block", "list"),
+        ("cdr", "count"),
+        ("calls", "list"),
+        ("run",),
+        ("switch",),
+        ("recorder",),
+        ("api",),
+    ):
         result = x700(*command)
         assert result.exit_code == Exit.USAGE
         assert f"{config}: sip.t1_ms = 0: must be 1 or more; write, for example, t1_ms = 500\n" in result.stderr

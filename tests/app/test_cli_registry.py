@@ -228,7 +228,7 @@ def test_what_is_not_there_ends_with_1(x700: Command, noun: str) -> None:
         assert (result.exit_code, result.stderr) == (Exit.FAILED, "nobody is not registered\n")
     result = x700(noun, "suspend", "nobody", "--reason", "x")
     assert result.exit_code == Exit.FAILED
-    assert "nobody is registered" in result.stderr
+    assert result.stderr.startswith("no such ")
 
 
 @pytest.mark.parametrize(
@@ -248,7 +248,7 @@ def test_what_is_not_there_ends_with_1(x700: Command, noun: str) -> None:
         (("contract", "add", "c", "--provider", "p", "--user", "shop-1"), "refused: provider: business user shop-1"),
         (("block", "add", "7001", "--user", "shop-1"), "refused: prefix: a block is 700 and 8 digits (rule R3)"),
         (("block", "add", PREFIX, "--user", "shop-1"), "refused: prefix: block 70012345678 is already registered"),
-        (("block", "add", "70000000000", "--user", "nobody"), "refused: business_user: no business user nobody"),
+        (("block", "add", "70000000000", "--user", "nobody"), "refused: business_user: no such business user"),
         (("block", "freeze", PREFIX), "refused: reason: must be given"),
         (("block", "activate", PREFIX), "refused: state: block 70012345678 is active, not allocated (rule R18)"),
         (("block", "thaw", PREFIX), "refused: state: block 70012345678 is active, not frozen (rule R18)"),

@@ -396,6 +396,21 @@ def test_a_place_that_cannot_be_written_stops_nothing(tmp_path: Path, log: Log) 
     node.memory.close()
 
 
+def test_a_file_that_cannot_be_read_for_a_moment_counts_as_empty(tmp_path: Path, writer: Writer, log: Log) -> None:
+    node = Node(tmp_path, log)
+    node.attempt(writer)
+    node.save(writer.position)
+    holder = sqlite3.connect(tmp_path / NAME, isolation_level=None)
+    holder.execute("ALTER TABLE totals RENAME TO away")
+    assert node.memory.total("b") == 0
+    assert node.memory.failure
+    assert log.events == ["memory_failed"]
+    holder.execute("ALTER TABLE away RENAME TO totals")
+    holder.close()
+    assert node.memory.total("b") == 1
+    node.memory.close()
+
+
 def test_no_number_stands_in_the_file_and_other_keys_do_not_open_it(tmp_path: Path, writer: Writer, log: Log) -> None:
     node = Node(tmp_path, log)
     node.attempt(writer, mode=Mode.GXB)

@@ -4,9 +4,10 @@ import msgspec
 import pytest
 
 from cdr.journal import decode_event, encode_event
-from cdr.record import Boot, Entry, Event, Record
+from cdr.record import Boot, Entry, Event, Kept, Record
 from cdr.recorder import (
     DEFAULT_LONGEST_OPEN_MS,
+    LONGEST_MESSAGE_OPEN_MS,
     Assembler,
     AttemptError,
     OpenAttempt,
@@ -112,6 +113,25 @@ def test_a_new_switch_process_interrupts_what_the_old_one_left_open() -> None:
     assert feed(assembler, boot("third")) == []
 
 
+def test_what_the_new_process_takes_up_is_not_interrupted() -> None:
+    """Short messages that wait on disk; those that the process had not stored yet are gone with it."""
+    saved: dict[str, OpenAttempt] = {}
+    assembler = Assembler()
+    feed(assembler, boot("first"), *(attempted(f"r-{number}", kind="message") for number in range(4)))
+    feed(assembler, answered("r-3"))
+    feed(assembler, Kept("second", ("r-0", "unheard-of")), Kept("second", ("r-1",)))
+    assembler = reborn(assembler, saved)  # the recorder may end between the two, too
+    gone = feed(assembler, boot("second"))
+    assert [(record.record_id, record.outcome, record.status, record.routes) for record in gone] == [
+        ("r-2", "interrupted", 0, ()),
+        ("r-3", "interrupted", 0, ()),
+    ]
+    [record] = feed(assembler, ended("r-0", outcome="delivered"))
+    assert (record.outcome, record.partial) == ("delivered", False)
+    [record] = feed(assembler, boot("third"))  # which takes up nothing
+    assert (record.record_id, record.outcome) == ("r-1", "interrupted")
+
+
 def test_events_that_come_twice_change_nothing() -> None:
     assembler = Assembler()
     story = [boot(), attempted("r-1"), attempted("r-2"), answered("r-1"), ended("r-1")]
@@ -167,6 +187,14 @@ def test_an_attempt_whose_end_was_lost_is_given_up_after_the_longest_time() -> N
     assert feed(assembler, ended("r-1")) == []
     assert [each.record_id for each in assembler.expire(NOVEMBER * 2)] == ["r-2"]
     assert assembler.expire(NOVEMBER * 3) == []
+
+
+def test_a_message_may_wait_longer_than_any_call() -> None:
+    assembler = Assembler()
+    feed(assembler, attempted("r-1", kind="message"), attempted("r-2"), attempted("r-3", kind="message"))
+    assert [each.record_id for each in assembler.expire(NOVEMBER + DEFAULT_LONGEST_OPEN_MS + 1)] == ["r-2"]
+    assert assembler.expire(NOVEMBER + LONGEST_MESSAGE_OPEN_MS) == []
+    assert [each.record_id for each in assembler.expire(NOVEMBER + LONGEST_MESSAGE_OPEN_MS + 1)] == ["r-1", "r-3"]
 
 
 def test_what_was_saved_is_enough_to_go_on() -> None:

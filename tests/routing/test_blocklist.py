@@ -294,6 +294,8 @@ async def test_what_people_note_stands_and_is_summed(store: Store) -> None:
     assert (await store.credit.file("shop", since_day="2026-11-21")).totals == {"complaint": 1}
     assert len(await store.credit.list("shop", str(file.entries[0].number), 1)) == 1
     assert await store.credit.list("other") == ()
+    assert await store.credit.list() == file.entries
+    assert len(await store.credit.list("shop", since_day="2026-11-20", until_day="2026-11-20")) == 1
     assert len(await store.audit.list(kind="business_user", identifier="shop")) >= 3
 
 

@@ -141,6 +141,7 @@ def test_the_first_cap_that_is_reached_is_the_one_that_is_told_and_nothing_is_co
 
 def test_calls_at_one_time_are_given_back_one_by_one_and_once() -> None:
     counters = Counters()
+    counters.release(1)
     wanted = claim(uses=(use(Caps(concurrent=2)),))
     assert [attempt(counters, wanted, MIDNIGHT_MS, handle) for handle in (1, 2, 3)] == [None, None, Reason.BINDING_CAP]
     counters.release(1)

@@ -247,6 +247,14 @@ def test_a_caller_that_dials_too_many_numbers_is_a_fan_out() -> None:
     assert ask(policy, counters=counters, held=other, dialled=other.x) == Refusal(Reason.FAN_OUT, A, other.x, other)
 
 
+def test_a_fan_out_is_looked_for_without_any_cap() -> None:
+    policy = Policy(PolicySettings(fan_out_numbers=1), hash_of=hash_of)
+    counters = Counters()
+    for x in (X, f"{X[:-1]}2"):
+        assert isinstance(ask(policy, counters=counters, held=replace(BINDING, x=x), dialled=x), Route)
+    assert [alert.caller for alert in counters.alerts] == [A]
+
+
 def test_what_finds_no_trunk_is_not_counted() -> None:
     policy = capped(caller=ONE)
     counters = Counters()
