@@ -6,6 +6,7 @@ refused.
 
 import csv
 import json
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields
 from enum import StrEnum
@@ -56,6 +57,7 @@ COLUMNS: Final = (
 )
 """What a binding is exported as."""
 
+_WORD: Final = re.compile(r"[A-Za-z_]+")
 _KNOWN: Final = _ASKED | frozenset(COLUMNS)
 
 
@@ -263,4 +265,4 @@ _READ: Final[dict[str, Callable[[str, object], object]]] = {
 
 def _shown(name: str) -> str:
     """A name that somebody else chose, in an error: short, and no number."""
-    return name if name.isidentifier() and len(name) <= 32 else "a name that is none"
+    return name if len(name) <= 32 and _WORD.fullmatch(name) else "a name that is none"

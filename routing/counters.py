@@ -351,4 +351,3 @@ class Counters:
                     pairs.pairs.add(pair)
                     caller = pair[:-_X_DIGITS]
                     pairs.numbers[caller] = pairs.numbers.get(caller, 0) + 1
-

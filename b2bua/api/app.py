@@ -4,13 +4,14 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
-from fastapi import Depends, FastAPI, Request
+from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from fastapi.routing import APIRoute
 from starlette.middleware import Middleware
 
-from b2bua.api import problem
+from b2bua.api import docs, problem
 from b2bua.api.auth import Allow
+from b2bua.api.binder import Binder
 from b2bua.api.context import Context
 from b2bua.api.gate import Gate
 from b2bua.api.once import Once
@@ -69,10 +70,10 @@ def create_app(context: Context) -> FastAPI:
         description=DESCRIPTION,
         version="1",
         lifespan=lifespan,
+        docs_url=None,
         redoc_url=None,
         # attributes of a trace would hold whatever stands in a URL
         telemetry={"tracing": False, "metrics": False, "logs": False},
-        dependencies=[Depends(_known_parameters)],
         middleware=[
             Middleware(Gate, context=context, usage=usage),
             Middleware(Once, context=context),
@@ -80,37 +81,11 @@ def create_app(context: Context) -> FastAPI:
     )
     app.state.context = context
     app.state.usage = usage
+    app.state.binder = Binder(context.store.bindings, context.clock)
     problem.install(app)
-    for router in ROUTERS:
+    for router in (*ROUTERS, docs.router):
         app.include_router(router)
     return app
-
-
-async def _known_parameters(request: Request) -> None:
-    """Refuse what the route does not know: a filter that is misspelt must not list everything."""
-    if request.url.query:
-        route = request.scope["route"]
-        known = _PARAMETERS.get(id(route))
-        if known is None:
-            known = _PARAMETERS[id(route)] = _parameters(route)
-        for name in request.query_params:
-            if name not in known:
-                raise problem.ProblemError(422, "is unknown; take it out", name, "form")
-
-
-# Routes cannot be hashed; they live as long as the program.
-_PARAMETERS: dict[int, frozenset[str]] = {}
-
-
-def _parameters(route: APIRoute) -> frozenset[str]:
-    """The query parameters of a route and of what it depends on."""
-    names: set[str] = set()
-    waiting = [route.dependant]
-    while waiting:
-        dependant = waiting.pop()
-        names.update(field.alias for field in dependant.query_params)
-        waiting += dependant.dependencies
-    return frozenset(names)
 
 
 def routes() -> Iterator[APIRoute]:

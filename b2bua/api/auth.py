@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from fastapi import Depends, Request
+from fastapi.routing import APIRoute
 
 from b2bua.api.problem import ProblemError
 from routing.access import Role
@@ -36,7 +37,10 @@ class Caller:
 
 
 class Allow:
-    """A dependency that lets these roles pass and gives the endpoint its caller."""
+    """A dependency that lets these roles pass and gives the endpoint its caller.
+
+    It refuses query parameters that the route does not know, too: a filter that is misspelt must not list everything.
+    """
 
     def __init__(self, *roles: Role) -> None:
         self.roles = frozenset(roles)
@@ -46,7 +50,30 @@ class Allow:
         assert isinstance(caller, Caller)
         if caller.role not in self.roles:
             raise ProblemError(403, f"the role {caller.role} may not do this", rule="role")
+        if request.scope["query_string"]:
+            route = request.scope["route"]
+            known = _PARAMETERS.get(id(route))
+            if known is None:
+                known = _PARAMETERS[id(route)] = _parameters(route)
+            for name in request.query_params:
+                if name not in known:
+                    raise ProblemError(422, "is unknown; take it out", name, "form")
         return caller
+
+
+# Routes cannot be hashed; they live as long as the program.
+_PARAMETERS: dict[int, frozenset[str]] = {}
+
+
+def _parameters(route: APIRoute) -> frozenset[str]:
+    """The query parameters of a route and of what it depends on."""
+    names: set[str] = set()
+    waiting = [route.dependant]
+    while waiting:
+        dependant = waiting.pop()
+        names.update(field.alias for field in dependant.query_params)
+        waiting += dependant.dependencies
+    return frozenset(names)
 
 
 Everybody = Annotated[Caller, Depends(Allow(Role.PROVIDER, Role.OPERATOR, Role.AUDITOR))]

@@ -6,10 +6,11 @@ A binding is in force on the switch when the answer arrives: both read the same 
 from typing import Annotated
 
 import msgspec
-from fastapi import APIRouter, Header, Path, Query, Response
+from fastapi import APIRouter, Header, Path, Query, Request, Response
 from fastapi.responses import StreamingResponse
 
 from b2bua.api.auth import Caller, Everybody, Owner
+from b2bua.api.binder import Binder
 from b2bua.api.binding_models import (
     BatchAnswer,
     BindingChange,
@@ -88,12 +89,17 @@ async def list_bindings(
     "", status_code=201, response_model=BindingShown, summary="Make a binding", responses=documented(404, 409, 413, 415)
 )
 async def add_binding(
-    context: Ctx, caller: Owner, body: NewBinding, reveal: Reveal = False, idempotency_key: Once = ""
+    context: Ctx,
+    caller: Owner,
+    request: Request,
+    body: NewBinding,
+    reveal: Reveal = False,
+    idempotency_key: Once = "",
 ) -> Response:
     """Each key (number dialled, caller) belongs to one live binding; a taken one is 409."""
     shown, now_ms = number_shown(caller, reveal), context.clock()
-    request = body.request(caller.provider, _token(caller, idempotency_key))
-    binding = await context.store.bindings.bind(request, now_ms, by=caller.by)
+    binder: Binder = request.app.state.binder
+    binding = await binder.bind(body.request(caller.provider, _token(caller, idempotency_key)), caller.by)
     return Response(
         msgspec.json.encode(row_of(binding, now_ms, shown)),
         201,

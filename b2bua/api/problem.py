@@ -1,9 +1,9 @@
 """Errors as `application/problem+json` (RFC 9457), with the field at fault and the rule it breaks.
 
-No text here repeats what was sent: a value may be a number or a secret. Names of fields come from the sender too, so
-long digits in them are masked.
+No text here repeats what was sent: a value may be a number or a secret.
 """
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
@@ -35,7 +35,10 @@ __all__ = [
 MEDIA_TYPE = "application/problem+json"
 RETRY_SECONDS = "1"  # a store that is locked, a switch that starts again: both are over in about that time
 
-LONGEST_FIELD = 64
+# A field's name may be the sender's own, and spell a number: it is shown when it is short and has few digits.
+_FIELD = re.compile(r"[A-Za-z0-9_.-]{0,64}", re.ASCII)
+MOST_DIGITS = 4
+UNNAMED = "?"
 
 
 class Fault(BaseModel):
@@ -133,11 +136,16 @@ def respond(
         "title": HTTPStatus(status).phrase,
         "status": status,
         "detail": mask_text(detail),
-        "field": mask_text(field)[:LONGEST_FIELD],
+        "field": _field(field),
         "rule": rule,
         "errors": [{"field": fault.field, "rule": fault.rule, "message": fault.message} for fault in errors],
     }
     return Response(msgspec.json.encode(body), status, dict(headers or {}), MEDIA_TYPE)
+
+
+def _field(name: str) -> str:
+    named = _FIELD.fullmatch(name) and sum(character.isdigit() for character in name) <= MOST_DIGITS
+    return name if named else UNNAMED
 
 
 def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
@@ -165,9 +173,7 @@ def status_of(error: BindingError) -> int:
 
 def fault_of(error: BindingError) -> Fault:
     """A refusal as one of several."""
-    return Fault.model_construct(
-        field=mask_text(error.field)[:LONGEST_FIELD], rule=error.rule, message=mask_text(error.message)
-    )
+    return Fault.model_construct(field=_field(error.field), rule=error.rule, message=mask_text(error.message))
 
 
 def faults_of(errors: Iterable[Mapping[str, Any]], skip: int = 0) -> list[Fault]:
@@ -177,9 +183,7 @@ def faults_of(errors: Iterable[Mapping[str, Any]], skip: int = 0) -> list[Fault]
         field = ".".join(str(part) for part in error["loc"][skip:])
         kind = error["type"]
         message = _MESSAGES.get(kind) or str(error["msg"])
-        faults.append(
-            Fault.model_construct(field=mask_text(field)[:LONGEST_FIELD], rule="form", message=mask_text(message))
-        )
+        faults.append(Fault.model_construct(field=_field(field), rule="form", message=mask_text(message)))
     return faults
 
 

@@ -9,6 +9,7 @@ from structlog.typing import EventDict, Processor, WrappedLogger
 
 from routing.numbers import mask_text
 
+
 def configure(level: str, form: Literal["json", "console"]) -> None:
     """Set up structlog, and the standard library's logging behind it, for this process."""
     shared: list[Processor] = [

@@ -53,8 +53,8 @@ class Side:
         self.hidden = hidden
 
     def tripped(self) -> None:
-        """Something that would have told it those digits was stopped."""
-        raise NotImplementedError
+        """Something that would have told it those digits was stopped. Who waits for an answer of ours gets a bare 500,
+        and its message is over by then."""
 
 
 class Errand(Protocol):

@@ -78,31 +78,11 @@ class MessageExchange(Roads, Protocol):
     def over(self, message: "ShortMessage", outcome: str, reason: str) -> None: ...
 
 
-class SenderSide(Side):
-    """The sender, as the tripwire knows it while it waits for its answer."""
-
-    __slots__ = ("_message",)
-
-    def __init__(self, message: "ShortMessage", own: tuple[str, ...]) -> None:
-        super().__init__(b"", own)
-        self._message: ShortMessage | None = message
-
-    def tripped(self) -> None:
-        """Our answer would have told it."""
-        if self._message is not None:
-            self._message.release(Local.TRIPWIRE)
-
-    def answered(self) -> None:
-        """It waits no more; who is over must not live in a circle with it."""
-        self._message = None
-
-
 class ShortMessage(Timer):
     """``handle`` names it inside the switch, ``record_id`` outside. Numbers are kept as routing writes them."""
 
     __slots__ = (
         "_accepted",
-        "_attempted",
         "_confirmed",
         "_egress",
         "_egress_call_id",
@@ -169,8 +149,7 @@ class ShortMessage(Timer):
         self.refusal_lines: tuple[str, ...] = ()
         self.kept = False  # the disk has it, or was asked to have it
         self._accepted = False
-        self._attempted = False
-        self._side: SenderSide | None = None
+        self._side: Side | None = None
         self.courier: Courier | None = None
         self._targets: list[TargetState] = []
         self._confirmed: Relay | None = None
@@ -184,7 +163,7 @@ class ShortMessage(Timer):
     def take(self, transaction: ServerTransaction) -> None:
         """The MESSAGE that it came in waits for our answer."""
         self.transaction = transaction
-        self._side = SenderSide(self, (self.x, transaction.before_tag, transaction.after_tag))
+        self._side = Side(b"", (self.x,))
         transaction.owner = self._side
 
     def await_decision(self) -> None:
@@ -259,7 +238,7 @@ class ShortMessage(Timer):
             self.max_forwards,
             self.arrived_ms,
             self.expires_ms,
-            _facts_of(self.binding, self.calling),
+            _facts_of(self.binding, self.calling) if self.binding else (),
             self.facts,
             payload.kind.value,
             payload.text,
@@ -321,7 +300,7 @@ class ShortMessage(Timer):
         )
         self.tries = kept.tries
         self.kept = True
-        self._accepted = self._attempted = True
+        self._accepted = True
         if kept.state is Stored.TAKEN:
             self._finish(200, NORMAL, Outcome.DELIVERED, "callee")
         elif kept.state is Stored.SENDING:
@@ -387,8 +366,6 @@ class ShortMessage(Timer):
 
     def settled(self, delivery: Delivery) -> None:
         """All targets were tried, or one has spoken."""
-        if self.stage is not Stage.SENDING:
-            return
         self._take_notes()
         self._last = delivery if delivery.status else self._last
         confirmed = self._confirmed
@@ -410,9 +387,8 @@ class ShortMessage(Timer):
 
     def stopped(self) -> None:
         """The tripwire has stopped what we were about to send."""
-        if self.stage is Stage.SENDING:
-            self._take_notes()
-            self.release(Local.TRIPWIRE)
+        self._take_notes()
+        self.release(Local.TRIPWIRE)
 
     def confirmed(self, relay: Relay) -> bool:
         """The callee's phone has confirmed the short message, or refused it; False when it was not asked."""
@@ -498,9 +474,6 @@ class ShortMessage(Timer):
         if transaction is not None and transaction.alive:
             self.exchange.signalling.answer(transaction, status, lines)
             transaction.owner = None
-        side, self._side = self._side, None
-        if side is not None:
-            side.answered()
 
     def _finish(
         self,
@@ -566,9 +539,6 @@ class ShortMessage(Timer):
         self._tried = routes if len(routes) <= MOST_ROUTES else (*routes[:half], *routes[-half:])
 
     def _write_attempted(self, binding: Binding | None, calling: str) -> None:
-        if self._attempted:
-            return
-        self._attempted = True
         self.exchange.write(
             record.Attempted(
                 record_id=self.record_id,
@@ -609,10 +579,8 @@ def _retold(payload: Payload, text: str) -> Payload:
     )
 
 
-def _facts_of(binding: Binding | None, calling: str) -> tuple[str, ...]:
+def _facts_of(binding: Binding, calling: str) -> tuple[str, ...]:
     """Which party writes, and what of the binding is asked for later: by the operator, and by a block (R12)."""
-    if binding is None:
-        return ("",) * 10
     return (
         calling,
         binding.id,

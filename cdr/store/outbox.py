@@ -62,8 +62,8 @@ _SCHEMA: Final = """
     CREATE TABLE losses (webhook TEXT PRIMARY KEY, events INTEGER NOT NULL, last_ms INTEGER NOT NULL) WITHOUT ROWID;
 """
 
-# An event of an attempt whose earlier event waits for another try waits as long. SQLite would look through all that waits
-# for the webhook, were it not told which index finds the attempt.
+# An event of an attempt whose earlier event waits for another try waits as long. Were SQLite not told which index finds
+# the attempt, it would look through all that waits for the webhook.
 _INSERT: Final = """
     INSERT OR IGNORE INTO events (webhook, record_id, phase, event, at_ms, provider, facts, sealed, due_ms)
     SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, max(?9, coalesce(

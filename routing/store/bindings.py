@@ -27,6 +27,7 @@ from routing.store.binding_rows import (
     release_numbers,
     take_keys,
 )
+from routing.store.binding_search import Wanted, search
 from routing.store.blocks import block_at
 from routing.store.database import Database, Value
 from routing.store.group_rows import groups_at
@@ -40,12 +41,8 @@ __all__ = ["MOST_AT_ONCE", "Bindings"]
 # Requests of one transaction: bounds how long other writers wait for their turn.
 MOST_AT_ONCE: Final = 1000
 
-_STATES: Final = {
-    BindingState.ENDED: "ended_ms <> 0",
-    BindingState.WAITING: "ended_ms = 0 AND starts_ms > :now AND expires_ms > :now",
-    BindingState.LIVE: "ended_ms = 0 AND starts_ms <= :now AND expires_ms > :now",
-    BindingState.EXPIRED: "ended_ms = 0 AND expires_ms <= :now",
-}
+# Above the number of every row.
+ANY_NUMBER: Final = 2**63 - 1
 
 
 class Bindings:
@@ -272,41 +269,15 @@ class Bindings:
         middle = parse_middle(x) if x else ""
         if middle is None:
             raise BindingError("x", "R3", "a middle number is 700 and 12 digits")
-        conditions = ["1"]
-        if middle:
-            conditions.append("(x = :x OR (y = :x AND y <> ''))")
-        for column, value in (
-            ("order_id", order_id),
-            ("business_user", business_user),
-            ("provider", provider),
-            ("party_group", group),
-        ):
-            if value:
-                conditions.append(f"{column} = :{column}")
-        if group:
-            conditions.append("party_group <> ''")
-        if state is not None:
-            conditions.append(_STATES[state])
-        values: dict[str, Value] = {
-            "x": middle,
-            "order_id": order_id,
-            "business_user": business_user,
-            "provider": provider,
-            "party_group": group,
-            "now": now_ms,
-            "limit": limit,
-        }
-        async with self._database.reading():
-            if after:
+        before = ANY_NUMBER
+        if after:
+            async with self._database.reading():
                 last = await self._find(after, provider)
-                if last is None:
-                    raise BindingError("after", "form", "no such binding")
-                conditions.append("number < :last")
-                values["last"] = last[0]
-            rows = await self._database.rows(
-                f"{DETAILS} FROM bindings WHERE {' AND '.join(conditions)} ORDER BY number DESC LIMIT :limit", values
-            )
-            return tuple(detail_of(row, self._database.seal.open) for row in rows)
+            if last is None:
+                raise BindingError("after", "form", "no such binding")
+            before = last[0]
+        wanted = Wanted(middle, order_id, group, business_user, provider, state, now_ms)
+        return tuple(await search(self._database, wanted, before, limit))
 
     # within a turn
 

@@ -22,9 +22,7 @@ __all__ = ["Groups"]
 # Bindings whose keys are handled at a time: bounds memory, and lets other tasks of the process have their turn.
 BINDINGS_AT_ONCE: Final = 500
 
-_HELD: Final = (
-    "FROM bindings WHERE party_group = ? AND party_group <> '' AND ended_ms = 0 AND expires_ms > ? ORDER BY number"
-)
+_HELD: Final = "FROM bindings WHERE party_group = ? AND party_group <> '' AND ended_ms = 0 AND expires_ms > ?"
 
 
 class Groups:
@@ -50,7 +48,7 @@ class Groups:
                 raise BindingError("business_user", "R6", "no such business user is registered")
             owner = rows[0][0]
             if provider not in ("", owner):
-                raise BindingError("provider", "R6", f"business user {business_user} belongs to another provider")
+                raise BindingError("provider", "R6", "the business user belongs to another provider")
             group = Group(self._database.token(), owner, business_user, name, numbers, now_ms, 1)
             await self._database.rows(
                 "INSERT INTO groups SELECT ?, ifnull(max(number), 0) + 1, ?, ?, ?, ?, 1 FROM groups",

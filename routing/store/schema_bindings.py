@@ -73,7 +73,9 @@ BINDINGS: tuple[str, ...] = (
     "CREATE INDEX bindings_of_order ON bindings (order_id, number)",
     "CREATE INDEX bindings_of_user ON bindings (business_user, number)",
     "CREATE INDEX bindings_of_provider ON bindings (provider, number)",
-    "CREATE INDEX bindings_of_group ON bindings (party_group, ended_ms, expires_ms) WHERE party_group <> ''",
+    "CREATE INDEX bindings_of_group ON bindings (party_group, number) WHERE party_group <> ''",
+    "CREATE INDEX bindings_held_by_group ON bindings (party_group, expires_ms)"
+    " WHERE party_group <> '' AND ended_ms = 0",
     "CREATE UNIQUE INDEX bindings_of_token ON bindings (provider, client_token) WHERE client_token <> ''",
     # Until when bindings hold a middle number, or held it: it is free for allocation a quarantine later. An integer,
     # as in the ledger. A number that was never bound has no row.

@@ -241,6 +241,7 @@ NUMBER = "13812345678"
     "body",
     [
         {NUMBER: 1},
+        {"138-1234-5678": 1, "(138)12345678": 1, "%31%33812345678": 1, "a.138.1234.5678": 1},
         {"a": NUMBER, "b": NUMBER},
         binding(a=NUMBER, b=NUMBER),
         binding(a=f"{NUMBER}9", b=NUMBER),
@@ -260,6 +261,7 @@ async def test_no_error_repeats_a_number(api: World, body: object) -> None:
         assert answer.json().get("made", 0) == 0
         assert NUMBER not in answer.text
         assert NUMBER[:9] not in answer.text
+        assert "5678" not in answer.text
 
 
 async def test_no_error_repeats_a_number_of_a_path(api: World) -> None:
@@ -300,6 +302,13 @@ async def test_a_switch_that_is_away_is_a_503(api: World) -> None:
     api.switch.answer = None
     answer = await api.operator.get("/v1/calls")
     assert (is_problem(answer)["status"], answer.headers["retry-after"]) == (503, "1")
+
+
+async def test_the_page_of_the_document_needs_nothing_from_elsewhere(api: World) -> None:
+    answer = await api.nobody.get("/docs")
+    assert (answer.status_code, answer.headers["content-type"]) == (200, "text/html; charset=utf-8")
+    assert "//" not in answer.text.replace("// One step", "")
+    assert "default-src 'none'" in answer.headers["content-security-policy"]
 
 
 async def test_the_document_is_there_for_everybody(api: World) -> None:

@@ -208,14 +208,19 @@ def test_a_table_in_a_pipe_is_not_cut(x700: Command) -> None:
 # --- the units of systemd
 
 
-@pytest.mark.parametrize("name", ["x700", "x700-switch", "x700-recorder"])
+@pytest.mark.parametrize("name", ["x700", "x700-switch", "x700-recorder", "x700-api"])
 def test_a_unit_stops_later_than_the_settings_drain(name: str) -> None:
     configs = Path(__file__).parents[2] / "configs"
     unit = (configs / "systemd" / f"{name}.service").read_text()
     values = dict(re.findall(r"^(\w+)=(.*)$", unit, re.MULTILINE))
     drain = tomllib.loads((configs / "x700.toml").read_text())["sip"]["drain_seconds"]
-    needed = {"x700": drain + cli.DRAIN_MARGIN + cli.RECORDER_SECONDS, "x700-switch": drain + cli.DRAIN_MARGIN}
-    assert int(values["TimeoutStopSec"]) >= needed.get(name, cli.RECORDER_SECONDS) + 10
+    needed = {
+        "x700": cli.API_SECONDS + drain + cli.DRAIN_MARGIN + cli.RECORDER_SECONDS,
+        "x700-switch": drain + cli.DRAIN_MARGIN,
+        "x700-recorder": cli.RECORDER_SECONDS,
+        "x700-api": cli.API_SECONDS,
+    }
+    assert int(values["TimeoutStopSec"]) >= needed[name] + 5
     assert values["Type"] == "notify"
     assert values["Restart"] == "always"
     assert values["ExecStart"].split("/")[-1] == {"x700": "x700 run"}.get(name, name.replace("-", " "))

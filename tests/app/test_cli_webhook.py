@@ -83,6 +83,7 @@ def test_the_table_is_for_people(x700: Command, add: Add) -> None:
         (("show", "nothing"), Exit.FAILED, "no webhook nothing"),
         (("change", "nothing", "--paused"), Exit.FAILED, "no such webhook"),
         (("rotate", "nothing"), Exit.FAILED, "no such webhook"),
+        (("rotate", "nothing", "--overlap", "-1"), Exit.REFUSED, "overlap_seconds"),
         (("remove", "nothing"), Exit.FAILED, "no such webhook"),
         (("dead", "nothing"), Exit.FAILED, "no webhook nothing"),
         (("test", "nothing"), Exit.FAILED, "no webhook nothing"),

@@ -19,7 +19,9 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from tests.bench.api import measure_api
 from tests.bench.bench import QUICK, Bench, Plan, format_beside, rounded, say
+from tests.bench.bindings import measure_bindings
 from tests.bench.figures import Row
 from tests.bench.load import HERE
 from tests.bench.machine import ROOT, BenchError, Machine, describe
@@ -65,6 +67,8 @@ MEASUREMENTS: dict[str, Callable[[Bench], None]] = {
     "tcp": measure_tcp,
     "memory": measure_memory,
     "ramp": measure_ramp,
+    "bindings": measure_bindings,
+    "api": measure_api,
     "all": measure_all,
 }
 
@@ -78,7 +82,7 @@ def main() -> int:
         say("the benchmark calls with SIPp, which is not installed; on Debian: apt-get install sip-tester")
         return EXIT_FAILED
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(EXIT_FAILED))
-    plan = QUICK if options.quick else Plan()
+    plan = replace(QUICK if options.quick else Plan(), bindings=options.bindings, store=options.store)
     deadline = time.monotonic() + plan.whole
     with tempfile.TemporaryDirectory(prefix="x700-bench-", dir=options.directory) as name:
         directory = Path(name)
@@ -103,6 +107,12 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
     parser.add_argument("what", nargs="?", choices=[*MEASUREMENTS, "micro"], default="all")
     parser.add_argument("--quick", action="store_true", help="within 2 minutes instead of 10; rougher, the bars stay")
+    parser.add_argument(
+        "--bindings", type=int, default=Plan().bindings, help="bindings of the large store of `bindings`"
+    )
+    parser.add_argument(
+        "--store", type=Path, help="a store of tests.bench.big_store with so many, its keyring beside it"
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures here")
     parser.add_argument("--directory", type=Path, help="where journal and stores go for the time, as a directory of it")
     return parser.parse_args()

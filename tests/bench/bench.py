@@ -3,6 +3,7 @@
 import sys
 import time
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from tests.bench.figures import Row, Span
 from tests.bench.machine import Machine
@@ -31,6 +32,11 @@ class Plan:
     patience: float = 12.0
     quiet: float = 20.0
     whole: float = 560.0
+    # of the paired run: how many bindings, and a store of `big_store` that holds them already
+    bindings: int = 10_000_000
+    store: Path | None = None
+    # of the API: how long each way of writing is tried
+    writing: float = 15.0
 
 
 QUICK = Plan(
@@ -46,6 +52,7 @@ QUICK = Plan(
     patience=5.0,
     quiet=0.0,
     whole=130.0,
+    writing=5.0,
 )
 
 

@@ -6,7 +6,7 @@ import select
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,12 +56,19 @@ class Node:
         return self.directory / "x700.toml"
 
 
-def make_node(directory: Path, transport: str = "udp") -> Node:
-    """Write settings and keys, and fill the store through its own interface. Both trunks use the transport."""
-    port, caller_port, callee_port = free_ports(3)
+def make_node(
+    directory: Path, transport: str = "udp", store: Path | None = None, orders: Sequence[tuple[str, str]] = ()
+) -> Node:
+    """Write settings and keys, and fill the store through its own interface. Both trunks use the transport.
+
+    A `store` that is there already has its keyring beside it; then `orders` are what callers dial, and their numbers.
+    """
+    port, caller_port, callee_port, api_port = free_ports(4)
     keyring = directory / "keyring"
     keyring.touch(mode=0o600)
-    keyring.write_text(format_keyring(new_keyring()))
+    ready = None if store is None else store.with_name(f"{store.name}.keyring").read_text(encoding="ascii")
+    keyring.write_text(ready or format_keyring(new_keyring()))
+    place = "" if store is None else f'[routing]\nstore = "{store}"\n'
     # over TCP whoever connects has a port of the system's choice
     sources = f'networks = ["{LOOPBACK}"]\n' if transport == "tcp" else ""
     trunks = "".join(
@@ -79,12 +86,11 @@ def make_node(directory: Path, transport: str = "udp") -> Node:
         f'[node]\nname = "bench"\ndata_dir = "{directory}"\n'
         f'[sip]\nlisten = "{LOOPBACK}:{port}"\ndrain_seconds = {DRAIN_SECONDS}\n'
         f"[limits]\nsource_messages_per_second = {SOURCE_MESSAGES}\nsource_burst = {SOURCE_MESSAGES}\n"
-        f'[ops]\nlisten = "{LOOPBACK}:0"\n{trunks}'
+        f'[ops]\nlisten = "{LOOPBACK}:0"\n[api]\nlisten = "{LOOPBACK}:{api_port}"\n{place}{trunks}'
     )
-    orders = directory / "orders.csv"
-    node = Node(directory, load(config, {}), caller_port, callee_port, orders, transport)
-    requests = asyncio.run(_provide(node.settings))
-    orders.write_text("SEQUENTIAL\n" + "".join(f"{request.x};{request.a};\n" for request in requests))
+    node = Node(directory, load(config, {}), caller_port, callee_port, directory / "orders.csv", transport)
+    dialled = orders or [(request.x, request.a) for request in asyncio.run(_provide(node.settings))]
+    node.orders.write_text("SEQUENTIAL\n" + "".join(f"{x};{caller};\n" for x, caller in dialled))
     return node
 
 
@@ -125,6 +131,13 @@ async def count_answered(node: Node) -> int:
 def switch(machine: Machine, node: Node) -> Iterator[int]:
     """The switch on its core, ready; gives its process id. BenchError when it does not start."""
     with _service(machine, node, "switch", machine.switch, STOP_SECONDS) as pid:
+        yield pid
+
+
+@contextmanager
+def api(machine: Machine, node: Node) -> Iterator[int]:
+    """The API on the core of the switch, which has most of it to spare at the rates that are judged."""
+    with _service(machine, node, "api", machine.switch, STOP_SECONDS) as pid:
         yield pid
 
 

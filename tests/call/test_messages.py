@@ -12,9 +12,10 @@ from b2bua.sip.cpim import parse_cpim
 from b2bua.sip.transaction import Flow
 from routing.binding import Direction
 from routing.content import Assessment, ContentPolicy, Typed
+from routing.decide import Query, Reason, Refusal
 from routing.numbers import NumberForm
 from routing.plan import BlockState
-from routing.trunks import Identity
+from routing.trunks import Identity, Peer
 from tests.call.digest_phone import DigestWorld, Gate
 from tests.call.texts import HELLO, Inbox, Sent, send
 from tests.call.world import ADDRESS_B, BLOCK, NUMBER_A, NUMBER_B, TRUNKS, World, X
@@ -471,6 +472,20 @@ def test_a_barred_direction_carries_no_message() -> None:
     refused(world, send(world.caller, X), 403, "direction_barred")
 
 
+def test_a_scenario_may_go_without_messages() -> None:
+    """R17; routing is told that it is a message."""
+    world = World()
+    asked: list[Query] = []
+
+    def decide(query: Query) -> Refusal:
+        asked.append(query)
+        return Refusal(Reason.MESSAGES_BARRED, NUMBER_A, X, world.bindings[0])
+
+    world.switch.decide = decide
+    refused(world, send(world.caller, X), 403, "messages_barred")
+    assert [query.kind for query in asked] == ["message"]
+
+
 def test_an_inactive_block_carries_no_message() -> None:
     world = World()
     world.blocks = [replace(BLOCK, state=BlockState.FROZEN)]
@@ -712,6 +727,104 @@ def test_losing_every_202_does_not_send_it_twice() -> None:
     assert sent.heard == ["timeout"]
     assert inbox.texts == [HELLO]
     world.finish()
+
+
+def test_a_trunk_that_is_taken_away_sends_no_more() -> None:
+    world = World()
+    call = world.caller.dial(X)
+    world.run(3)
+    world.reconfigure(trunks=TRUNKS[1:])
+    sent = send(world.caller, X)
+    world.run(1)
+    assert sent.heard == ["403"]
+    call.hang_up()
+    assert sorted(story.ended.reason for story in world.finish()) == ["", "trunk_removed"]
+
+
+def test_the_rate_of_the_callees_trunk_counts_too() -> None:
+    world = World(trunks=(TRUNKS[0], replace(TRUNKS[1], calls_per_second=0.5)))
+    inbox = Inbox(world.callee)
+    for number in range(2):
+        send(world.caller, X, f"{number}")
+    world.run(0.5)
+    assert inbox.texts == ["0"]
+    assert world.real.messages.oldest_ms() == 1_800_000_000_010
+    world.run(10)
+    assert inbox.texts == ["0", "1"]
+    assert world.real.messages.oldest_ms() == 0
+    routes = sorted((story.ended.routes for story in world.finish()), key=len)
+    assert routes[1][:2] == ("carrier-b:rate", "carrier-b:rate") or routes[1] == ("carrier-b:rate", "carrier-b:200")
+
+
+def test_a_trunk_whose_name_has_no_address_is_passed_over() -> None:
+    trunks = (TRUNKS[0], replace(TRUNKS[1], peers=(Peer("sip.example.net", 5060),)), TRUNKS[2])
+    world = World(trunks=trunks)
+    second = Inbox(world.second)
+    send(world.caller, X)
+    world.run(1)
+    assert second.texts == [HELLO]
+    ((_, _, ended),) = world.finish()
+    assert ended.routes == ("carrier-b:dns", "carrier-c:200")
+
+
+# the end of the process
+
+
+@pytest.mark.parametrize("stage", ["deciding", "storing"])
+def test_what_is_not_accepted_yet_is_refused_when_the_process_ends(stage: str) -> None:
+    world = World()
+    if stage == "deciding":
+        world.switch.held = True
+    else:
+        world.switch.shelf.delay = None
+    sent = send(world.caller, X)
+    world.run(0.1)
+    assert [each.state for each in world.real.messages.live()] == [stage]
+    assert world.real.messages.under_way == 1
+    world.switch.enter(world.real.release_all)
+    world.run(1)
+    assert sent.heard == ["503"]
+    ((_, _, ended),) = world.finish()
+    assert ended.reason == "shutdown"
+
+
+def test_what_is_under_way_when_the_process_ends_stays_marked_so() -> None:
+    world = World(Conditions(drop=lose(99, ">b", "MESSAGE")))
+    Inbox(world.callee)
+    send(world.caller, X)
+    world.run(1)
+    world.switch.enter(world.real.release_all)
+    (kept,) = world.switch.shelf.kept.values()
+    assert kept.state is Stored.SENDING
+    world.network.run_out()
+    assert {name: size for name, size in world.real.tables().items() if size} == {}
+    world.finished = True
+
+
+def test_an_answer_that_would_tell_a_number_is_a_bare_500(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("b2bua.call.short_message.cause_line", lambda q850, text: "X-Callee: 13925814703")
+    world = message_world(content=ContentPolicy(("刷单",)))
+    sent = send(world.caller, X, "刷单")
+    world.run(1)
+    assert sent.heard == ["500"]
+    assert sent.answer is not None
+    assert sent.answer.get("x-callee") is None
+    world.network.run_out()
+    world.finished = True
+    assert world.tripped == 1
+
+
+def test_an_answer_after_the_end_of_the_message_changes_nothing() -> None:
+    world = World()
+    world.switch.held = True
+    sent = send(world.caller, X)
+    world.run(5)
+    assert sent.heard == ["503"]
+    (query,) = world.switch.waiting
+    assert world.real.record_of(query) == ""
+    world.switch.release()
+    world.switch.enter(lambda now: world.real.on_disk([("nobody", True)], now))
+    assert len(world.finish()) == 1
 
 
 # large ones

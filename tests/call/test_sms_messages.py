@@ -354,3 +354,38 @@ def test_a_report_that_its_trunk_does_not_answer_is_forgotten() -> None:
     assert sent.heard == ["202"]
     ((_, _, ended),) = world.finish()
     assert ended.outcome == "delivered"
+
+
+def test_a_confirmation_may_overtake_the_answer() -> None:
+    world = World(Conditions(drop=lose(3, "b>", "200")))
+    inbox, _ = Inbox(world.callee, confirms="ack"), Inbox(world.caller)
+    send(world.caller, X, sms_body(submit(HELLO, X)), SMS)
+    world.run(20)
+    assert len(inbox.requests) == 1
+    ((_, _, ended),) = world.finish()
+    assert ended.outcome == "delivered"
+
+
+def test_a_confirmation_of_the_wrong_direction_counts_for_nothing() -> None:
+    world = World()
+    inbox = Inbox(world.callee)
+    Inbox(world.caller)
+    send(world.caller, X, sms_body(submit(HELLO, X)), SMS)
+    world.run(1)
+    reference = parse_relay(inbox.bodies[0]).reference
+    send(world.callee, X, bytes((5, reference, 1, 21)), SMS)
+    world.run(1)
+    assert world.real.statistics.drops["stray_report"] == 1
+    ((_, _, ended),) = world.finish()
+    assert ended.outcome == "delivered"
+
+
+def test_a_report_that_would_tell_a_number_is_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("b2bua.call.messages.format_relay", lambda relay: b"\x03\x2a" + format_digits(B_DIGITS))
+    world = World()
+    Inbox(world.callee, confirms="ack")
+    back = Inbox(world.caller)
+    send(world.caller, X, sms_body(submit(HELLO, X)), SMS)
+    world.run(2)
+    assert back.reports == []
+    world.finish(tripped=1)

@@ -158,6 +158,20 @@ async def test_a_number_rests_from_the_end_of_the_last_binding_that_shares_it(pa
         await database.close()
 
 
+async def test_where_draws_find_nothing_blocks_are_gone_through(path: Path, seal: Seal) -> None:
+    """Drawing always picks the same number here."""
+    database = await Database.open(path, seal, iter(map(str, range(100))).__next__)
+    try:
+        store = Store(database, 90, HOUR)
+        await provide(store)
+        await store.blocks.add(Block(SECOND, "provider", "shop", BlockState.ACTIVE), NOW, by="test")
+        same = Bindings(database, 90, HOUR, lambda: 0.0)
+        drawn = [(await same.bind(request(x=""), NOW, by="test")).x for _ in range(3)]
+        assert drawn == [f"{PREFIX}{number:04d}" for number in range(3)]
+    finally:
+        await database.close()
+
+
 def reports(uses: Any) -> tuple[int, int, int]:
     (use,) = uses
     return use.bound, use.quarantined, use.free

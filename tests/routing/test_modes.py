@@ -142,6 +142,14 @@ def test_a_store_that_fails_on_the_way_to_the_last_caller_refuses_the_call() -> 
     assert answer == Refusal(Reason.STORE_UNAVAILABLE, B, X, GXB)
 
 
+def test_where_nobody_remembers_callers_b_reaches_the_default_one() -> None:
+    held = store_of(GXB, A, C)
+    query = Query(1, "east", X, B, False)
+    answer = decide(query, Plan([BLOCK]), lambda *key: held.get(key), TRUNKS, (), NOW, lambda: 0.0)
+    assert isinstance(answer, Route)
+    assert answer.callee == A
+
+
 def test_the_directions_of_a_group_are_those_of_its_side() -> None:
     one = replace(GXB, direction=Direction.A_TO_B)
     held = store_of(one, A, C)

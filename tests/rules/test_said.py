@@ -17,6 +17,8 @@ from tests.webhooks.receiver import receiving
 
 NUMBER = "13987604321"
 FIXED = "01087604321"
+# Nobody is registered under this one, as some are under the others once they were tried as ids.
+IMPORTED = "13987604322"
 
 
 @pytest.fixture(scope="module")
@@ -96,9 +98,9 @@ def test_no_error_of_the_api_repeats_a_number(service: Service, shop: Someone, n
 
 def test_no_line_of_a_refused_import_repeats_a_number(service: Service, shop: Someone) -> None:
     wish = shop.wish("13812345678", "13912345678")
-    rows = [changed for spelling in spellings(f"+86{NUMBER}") for changed in spoilt(wish, spelling)]
+    rows = [changed for spelling in spellings(f"+86{IMPORTED}") for changed in spoilt(wish, spelling)]
     lines = [json.dumps(row) for row in rows]
-    for spelling in spellings(f"+86{NUMBER}"):
+    for spelling in spellings(f"+86{IMPORTED}"):
         lines += [spelling, f'{{"a": {spelling}', f'"{spelling}"', f'[{{"{spelling}": 1}}]']
     answer = shop.provider.ask(
         "POST", "/v1/imports", content="\n".join(lines), headers={"Content-Type": "application/x-ndjson"}
@@ -109,7 +111,7 @@ def test_no_line_of_a_refused_import_repeats_a_number(service: Service, shop: So
     assert done["refused"] > len(lines) / 2
     errors = shop.provider.ask("GET", f"{path}/errors").content
     assert errors.count(b"\n") >= done["refused"]
-    told = [line for line in errors.decode().splitlines() if reveals(line.encode(), NUMBER)]
+    told = [line for line in errors.decode().splitlines() if reveals(line.encode(), IMPORTED)]
     assert told == []
 
 

@@ -17,11 +17,11 @@ from cdr.seal import Seal
 from routing.access import Role
 from routing.plan import Block, BlockState
 from routing.store.sqlite import Store
-from tests.system.node import ANSWERED, BLOCK, BUSINESS, CALLER, DAY_MS, Node, Process, until
+from tests.system.node import ANSWERED, BUSINESS, CALLER, DAY_MS, Node, Process, until
 from tests.system.phones import now_ms
 
-LINES = 12_000
-KILLS = 4
+LINES = 9_000
+KILLS = 3
 BLOCKS = tuple(f"7001234567{digit}" for digit in (1, 2))
 # Every so many lines one that is refused: no number of ours, no consent, no JSON, a key that an earlier line has.
 WRONG = 97
@@ -162,6 +162,7 @@ def test_a_file_that_was_cut_off_while_it_came_is_no_import(node: Node) -> None:
     def slowly() -> Any:
         for line in range(1, 2001):
             if line == 2000:
+                until(lambda: [*(node.data / "imports").glob("*.part")], "the file to come")
                 os.kill(pid_of(supervisor, "api"), signal.SIGKILL)
             yield f"{json.dumps(wish(line))}\n".encode()
 

@@ -247,6 +247,39 @@ async def test_a_file_that_refuses_is_said_and_used_again_later(outbox: Outbox, 
         await calls[what]()
 
 
+async def test_much_is_removed_a_part_at_a_time(outbox: Outbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_CHUNK", 2)
+    await outbox.add([("w", notice(f"r-{number}")) for number in range(5)], NOW)
+    await outbox.tend(NOW, [])
+    assert await outbox.counts("w") == Counts()
+
+
+async def test_no_statement_looks_through_all_that_waits(outbox: Outbox) -> None:
+    """A dead receiver has 200,000 events waiting, and each new one must cost as little as the first."""
+    await outbox.add([("w", notice())], NOW)
+    with closing(sqlite3.connect(outbox._path)) as connection:
+        plans = {
+            name: [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {statement}", values)]
+            for name, statement, values in (
+                ("insert", module._INSERT, ("w", "r-1", 0, "e", 1, "p", b"", b"", 1)),
+                ("due", module._DUE, ("w", 1, 1)),
+                ("waiting", module._WAITING, (1,)),
+            )
+        }
+    assert "SEARCH events USING INDEX once (webhook=? AND record_id=?)" in plans["insert"]
+    assert "SEARCH e USING INDEX waiting (webhook=? AND due_ms<?)" in plans["due"]
+    assert "SEARCH p USING INDEX once (webhook=? AND record_id=? AND phase<?)" in plans["due"]
+    assert [step for plan in plans.values() for step in plan if step.startswith(("SCAN e", "SCAN p"))] == []
+
+
+async def test_a_file_that_lacks_what_is_asked_of_it_is_said(outbox: Outbox) -> None:
+    await outbox.add([("w", notice())], NOW)
+    with closing(sqlite3.connect(outbox._path)) as connection:
+        connection.execute("DROP TABLE losses")
+    with pytest.raises(StoreError, match="no such table"):
+        await outbox.counts("w")
+
+
 async def test_a_directory_that_cannot_be_read_is_said(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     broken = Outbox(tmp_path / "file", durable=True)
