@@ -23,7 +23,8 @@ __all__ = [
 # What the snapshot of the switch has in place of "no expiry".
 FOR_EVER_MS: Final = 1 << 62
 LONGEST_REASON: Final = 500
-LONGEST_RANGE: Final = 11
+# Ranges stand in clear, so one may not be long enough to be somebody's number: single ones go onto the block list.
+LONGEST_RANGE: Final = 8
 
 
 class BlockKind(StrEnum):

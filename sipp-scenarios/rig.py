@@ -62,6 +62,8 @@ SIP_PORT, OPS_PORT, CALLER_PORT, CALLEE_PORT = 5060, 9700, 5080, 5090
 FIRST_PORT_V6, PORTS_V6 = 10_000, 200
 # The last four digits of a line's other numbers begin here.
 ALIASES, OTHERS = 5000, 6000
+# Callers of this range may not call.
+BARRED = "170"
 DAY_MS, HOUR_MS = 86_400_000, 3_600_000
 START_SECONDS = 20.0
 STOP_SECONDS = 20.0
@@ -130,7 +132,7 @@ class Rig:
         x = f"{_block(scenario.order, index)}{index:04}"
         y = f"{x[:11]}{ALIASES + index:04}" if scenario.order.two else ""
         number, shown = (y, x) if y and scenario.bound is Bound.BACK else (x, y or x)
-        caller = scenario.identity or f"13800138{index:03}"
+        caller = scenario.identity or f"{BARRED if scenario.order.barred else '138'}00138{index:03}"
         return Line(caller, f"13900139{index:03}", number, shown, x, y, self._network, index)
 
     # ------------------------------------------------------------------ the switch
@@ -524,7 +526,7 @@ async def _provide(store: Store, scenario: Scenario, line: Line, now: int) -> No
     if order.frozen:
         await store.blocks.move(_block(order, line.index), BlockState.FROZEN, now, by="rig", reason="rig")
     if order.barred:
-        await store.blocklist.set_range(line.caller, False, now, by="rig", reason="rig")
+        await store.blocklist.set_range(BARRED, False, now, by="rig", reason="rig")
     if order.blocked is not None:
         value = {
             BlockKind.CALLER: line.caller,

@@ -14,7 +14,7 @@ from b2bua.api.auth import Allow
 from b2bua.api.binder import Binder
 from b2bua.api.context import Context
 from b2bua.api.gate import Gate
-from b2bua.api.once import Once
+from b2bua.api.once import HEADER, LONGEST_KEY, Once, done_once
 from b2bua.api.routers import ROUTERS, SERVICES
 from b2bua.api.usage import Usage
 
@@ -40,6 +40,15 @@ SCHEMES = {
         "description": "X7-HMAC-SHA256 id:milliseconds:nonce:signature, HMAC-SHA256 over scheme, method, path with "
         "query, milliseconds, nonce and the SHA-256 of the body, a line each.",
     },
+}
+
+
+IDEMPOTENCY = {
+    "name": HEADER,
+    "in": "header",
+    "required": False,
+    "schema": {"type": "string", "maxLength": LONGEST_KEY},
+    "description": "The same request with the same key, within a day, is done once; another request with it is 409.",
 }
 
 
@@ -123,5 +132,9 @@ def _document(app: FastAPI) -> dict[str, Any]:
     document["security"] = [{"key": []}, {"signature": []}]
     for route in routes():
         for method in route.methods or ():
-            document["paths"][route.path_format][method.lower()]["x-roles"] = sorted(roles_of(route))
+            operation = document["paths"][route.path_format][method.lower()]
+            operation["x-roles"] = sorted(roles_of(route))
+            if done_once(method, route.path_format):
+                operation.setdefault("parameters", []).append(IDEMPOTENCY)
+                operation["responses"].update({str(key): value for key, value in problem.documented(409).items()})
     return document

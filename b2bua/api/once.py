@@ -13,19 +13,32 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from b2bua.api.context import Context
-from b2bua.api.gate import PREFIX, STREAMED
+from b2bua.api.gate import PREFIX
 from b2bua.api.problem import RETRY_SECONDS, respond, status_of
 from routing.errors import BindingError, StoreError
 
-__all__ = ["HEADER", "Once"]
+__all__ = ["HEADER", "LONGEST_KEY", "Once", "done_once"]
 
 HEADER: Final = "Idempotency-Key"
 LONGEST_KEY: Final = 64
 
-# Bindings have tokens of their own, kept with the binding itself; what is asked of the switch is the same done twice.
-ELSEWHERE: Final = ("/v1/bindings", "/v1/calls")
-# What waits for somebody out there must not hold the store meanwhile; trying a webhook twice does no harm.
+# New bindings and files of them have tokens of their own, kept with the binding or the import itself.
+ELSEWHERE: Final = frozenset({"/v1/bindings", "/v1/bindings/batch", "/v1/imports"})
+# What is asked of the switch is the same done twice. What waits for somebody out there must not hold the store
+# meanwhile, and trying a webhook twice does no harm.
+SWITCH: Final = "/v1/calls"
 OUTSIDE: Final = "/test"
+
+
+def done_once(method: str, path: str) -> bool:
+    """Whether a request of this kind is done once under its Idempotency-Key, here."""
+    return (
+        method == "POST"
+        and path.startswith(PREFIX)
+        and path not in ELSEWHERE
+        and not path.startswith(SWITCH)
+        and not path.endswith(OUTSIDE)
+    )
 
 
 class Once:
@@ -102,12 +115,7 @@ class _Held:
 
 
 def _key(scope: Scope) -> str:
-    if scope["type"] != "http" or scope["method"] != "POST":
-        return ""
-    path: str = scope["path"]
-    if not path.startswith(PREFIX) or path.startswith(ELSEWHERE) or ("POST", path) in STREAMED:
-        return ""
-    if path.endswith(OUTSIDE):
+    if scope["type"] != "http" or not done_once(scope["method"], scope["path"]):
         return ""
     for name, value in scope["headers"]:
         if name == b"idempotency-key":

@@ -49,6 +49,9 @@ class StoredMessage(NamedTuple):
     reference: int
     to_phone: bool
 
+    def __repr__(self) -> str:
+        return f"StoredMessage(record_id={self.record_id!r})"
+
 
 class Kept(NamedTuple):
     """What a disk gives back at the start."""

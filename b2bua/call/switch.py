@@ -314,8 +314,8 @@ class Switch:
         for call in list(self._calls.values()):
             if call.state is CallState.DECIDING:
                 continue
-            route = call.route
-            if not serves(call.x) or (route is not None and route.shown != call.x and not serves(route.shown)):
+            numbers = (call.x,) if call.binding is None else (call.binding.x, call.binding.y)
+            if not all(serves(number) for number in numbers if number):
                 call.release(Local.BLOCK_ENDED)
         self._settle(None)
 

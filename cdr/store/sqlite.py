@@ -35,8 +35,8 @@ LARGEST_PAGE = 1000
 _VERSION = 1
 # How far the guessed arrival of a partial record may be off.
 _GUESS_MS = 7 * 86_400_000
-# Digits of an instant: one with more is none, and would be too much for SQLite.
-_LONGEST_INSTANT = 15
+# The end of the year 9999: no month is later.
+_LAST_INSTANT = 253_402_300_799_999
 _MONTH = re.compile(r"records-([0-9]{4}-[0-9]{2})\.db")
 # Months that the writer has open at once: the present one, and the one before while its last calls end.
 _OPEN_MONTHS = 3
@@ -94,7 +94,8 @@ def parse_cursor(text: str) -> Cursor | None:
     if not text:
         return None
     arrived, colon, record_id = text.partition(":")
-    if not (colon and arrived.isascii() and arrived.isdigit() and len(arrived) <= _LONGEST_INSTANT):
+    known = colon and arrived.isascii() and arrived.isdigit() and len(arrived) <= len(str(_LAST_INSTANT))
+    if not known or int(arrived) > _LAST_INSTANT:
         raise CursorError("the cursor is not one that a list has given")
     return Cursor(int(arrived), record_id)
 

@@ -47,6 +47,15 @@ async def test_another_request_with_the_same_key_is_a_conflict(api: World) -> No
     assert await groups(api) == 1
 
 
+async def test_an_action_on_a_binding_is_done_once(api: World) -> None:
+    made = (await api.platform.post("/v1/bindings", binding())).json()
+    path, body = f"/v1/bindings/{made['id']}/extend", {"expires_ms": NOW + 2 * 86_400_000}
+    first = await api.platform.post(path, body, headers=ONCE)
+    second = await api.platform.post(path, body, headers=ONCE)
+    assert (first.status_code, first.content) == (200, second.content)
+    assert (await api.platform.post(path, body)).status_code == 422
+
+
 async def test_keys_of_the_api_do_not_share_them(api: World) -> None:
     for client in (api.platform, api.operator):
         assert (await client.post("/v1/groups", GROUP, headers=ONCE)).status_code == 201

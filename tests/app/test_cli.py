@@ -220,7 +220,7 @@ def test_a_unit_stops_later_than_the_settings_drain(name: str) -> None:
         "x700-recorder": cli.RECORDER_SECONDS,
         "x700-api": cli.API_SECONDS,
     }
-    assert int(values["TimeoutStopSec"]) >= needed[name] + 5
+    assert int(values["TimeoutStopSec"]) >= needed[name] + 10
     assert values["Type"] == "notify"
     assert values["Restart"] == "always"
     assert values["ExecStart"].split("/")[-1] == {"x700": "x700 run"}.get(name, name.replace("-", " "))

@@ -9,9 +9,10 @@ from dataclasses import replace
 
 import pytest
 
+from routing.binding import Mode
 from routing.plan import CALLABLE, BlockState, Plan
 from tests.call.phone import PhoneCall, Stage, answer_after, refuse_with
-from tests.call.world import BINDING, NUMBER_B, World, X
+from tests.call.world import BINDING, BLOCK, NUMBER_B, World, X
 from tests.wire import START_MS, Conditions
 
 
@@ -153,6 +154,24 @@ def test_a_withdrawn_block_ends_its_calls_where_the_setting_says_so(change: Call
     assert [call.heard[-1] for call in world.callee.calls] == ["BYE", "CANCEL"]
     assert deciding.statuses[-1] in (403, 404)
     assert [story.ended.reason for story in told][:2] == ["block_ended", "block_ended"]
+
+
+@pytest.mark.parametrize("withdrawn", ["number dialled", "number shown", "another"])
+def test_a_call_of_two_numbers_ends_with_the_block_of_either(withdrawn: str) -> None:
+    y = "700999999990001"
+    world = World(binding={"mode": Mode.AXYB, "y": y})
+    world.blocks.append(replace(BLOCK, prefix=y[:11]))
+    world.callee.on_call = lambda call: call.accept()
+    call = world.caller.dial(X)
+    world.run(1.0)
+    gone = {"number dialled": X, "number shown": y}.get(withdrawn, "")
+    world.switch.enter(lambda now: world.real.end_withdrawn(lambda number: number != gone, now))
+    world.run(1.0)
+    if call.stage is Stage.UP:
+        call.hang_up()
+    (story,) = world.finish()
+    assert story.ended.reason == ("block_ended" if gone else "")
+    assert (story.attempted.x, story.attempted.y) == (X, y)
 
 
 @pytest.mark.parametrize("apart", [0.0, 0.05, 0.1, 0.3, 1.05])

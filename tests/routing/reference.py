@@ -119,7 +119,7 @@ def no(*reasons: Reason, binding: Bound | None = None) -> Answer:
 class Model:
     """All there is. ``default`` and ``user_caps`` are those of the settings, ``served`` the numbers with a route."""
 
-    def __init__(self, default: CapSet, user_caps: Caps, served: str, quarantine_ms: int) -> None:
+    def __init__(self, default: CapSet, user_caps: Caps, served: tuple[str, ...], quarantine_ms: int) -> None:
         self.default, self.user_caps, self.served, self.quarantine_ms = default, user_caps, served, quarantine_ms
         self.providers: dict[str, State] = {}
         self.users: dict[str, Holder] = {}

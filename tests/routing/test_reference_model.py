@@ -16,7 +16,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from cdr.seal import Seal
 from routing.binding import BindingRequest, Direction, Mode
-from routing.blocklist import BlockKind, BlockRequest
+from routing.blocklist import LONGEST_RANGE, BlockKind, BlockRequest
 from routing.caps import Caps, CapSet
 from routing.counters import Counters
 from routing.decide import Query, Refusal, Route, decide
@@ -35,8 +35,8 @@ from tests.routing.samples import NOW
 
 QUARANTINE_MS = 3_600_000
 POLICY = PolicySettings(caps=CapSet(caller=Caps(per_hour=6, distinct_x=3)), user_caps=Caps(per_day=14))
-TRUNKS = (Trunk("mobile", (), prefixes=("13",)),)
-SERVED = "+8613"
+TRUNKS = (Trunk("mobile", (), prefixes=("13", "15")),)
+SERVED = ("+8613", "+8615")
 
 TIGHT = CapSet(binding=Caps(per_minute=2), number=Caps(concurrent=1), total=Caps(per_day=8))
 # business user, its provider, its scenarios
@@ -129,7 +129,8 @@ class History(RuleBasedStateMachine):
         self.mark = f"h{serial}"
         self.now_ms = NOW
         self.model = Model(POLICY.caps, POLICY.user_caps, SERVED, QUARANTINE_MS)
-        self.parties = [f"+8613{serial:06d}{index:03d}" for index in range(PARTIES - 1)] + [f"+86106{serial:06d}7"]
+        mobiles = [f"+86{13 if index % 2 else 15}{serial:06d}{index:03d}" for index in range(PARTIES - 1)]
+        self.parties = [*mobiles, f"+86106{serial:06d}7"]
         self.prefixes = [f"700{serial:06d}{index:02d}" for index in range(4)]
         self.counters, self.last = Counters(), LastCallers()
         self.handles = itertools.count(1)
@@ -471,7 +472,7 @@ class History(RuleBasedStateMachine):
         if self.do(self.store.blocklist.lift(entry.id, self.now_ms, by="t", reason="why not"), faults):
             entry.lifted = True
 
-    @rule(party=number, digits=st.integers(2, 11), allowed=st.sampled_from([False, False, True]))
+    @rule(party=number, digits=st.integers(2, LONGEST_RANGE), allowed=st.sampled_from([False, False, True]))
     def set_range(self, party: int, digits: int, allowed: bool) -> None:
         national = self.parties[party][3:] if party < PARTIES - 1 else "0" + self.parties[party][3:]
         prefix = national[:digits]

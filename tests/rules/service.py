@@ -20,8 +20,9 @@ __all__ = ["DAY_MS", "Client", "Service", "Someone"]
 
 DAY_MS = 86_400_000
 OVER_SECONDS = 20.0
-# Nobody else's: as a caller range it stands in clear.
+# Nobody else's: its range stands in clear.
 CANARY = "15100001111"
+CANARY_RANGE = CANARY[:7]
 
 
 class Everybody(dict[str, Manner]):
@@ -203,7 +204,7 @@ class Service:
     def follow(self) -> None:
         """Return when the switch has taken over whatever was changed until now.
 
-        A range of one number is denied and allowed in turn, after everything else: once its owner is told so, the
+        A range of its own is denied and allowed in turn, after everything else: once its owner is told so, the
         switch has read all that came before.
         """
         if self._canary is None:
@@ -211,7 +212,7 @@ class Service:
         self._allowed = not self._allowed
         caller, dialled = self._canary
         setting = {"allowed": self._allowed, "reason": "canary"}
-        self.operator.ask("PUT", f"/v1/caller-ranges/{caller}", setting).raise_for_status()
+        self.operator.ask("PUT", f"/v1/caller-ranges/{CANARY_RANGE}", setting).raise_for_status()
         wanted = 200 if self._allowed else 403
         until(lambda: self.call(caller, dialled).final == wanted, "the switch to follow", OVER_SECONDS)
 

@@ -128,6 +128,8 @@ def by_sender(node: Node) -> dict[str, list[Stored]]:
 
 
 def test_a_killed_switch_loses_no_message_and_tells_none_twice(node: Node, chance: random.Random) -> None:
+    # on a busy machine nothing is refused for want of time
+    node.write_config({"limits": {"overload_delay_ms": 0}, "routing": {"decision_seconds": 60.0}})
     recorder, switch, sender = node.recorder(), node.switch(), Sender(node)
     sender.start()
     for _ in range(LIVES - 1):
