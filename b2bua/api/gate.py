@@ -15,7 +15,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from b2bua.api.auth import Caller
 from b2bua.api.context import Context
 from b2bua.api.limits import Buckets
-from b2bua.api.problem import RETRY_SECONDS, ProblemError, respond
+from b2bua.api.problem import ProblemError, respond, unavailable
 from b2bua.api.signature import Claim, Replays, parse_claim, proves
 from b2bua.api.usage import Usage
 from routing.access import ApiKey, parse_key
@@ -57,9 +57,8 @@ class Gate:
         except ProblemError as error:
             fault = error.fault
             answer = respond(error.status, fault.message, fault.field, fault.rule, headers=error.headers)
-        except StoreError:
-            retry = {"Retry-After": RETRY_SECONDS}
-            answer = respond(503, "the binding store does not answer; try again", headers=retry)
+        except StoreError as error:
+            answer = unavailable(error)
         else:
             await self._app(scope, receive, send)
             return

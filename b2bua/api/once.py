@@ -14,7 +14,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from b2bua.api.context import Context
 from b2bua.api.gate import PREFIX
-from b2bua.api.problem import RETRY_SECONDS, respond, status_of
+from b2bua.api.problem import respond, status_of, unavailable
 from routing.errors import BindingError, StoreError
 
 __all__ = ["HEADER", "LONGEST_KEY", "Once", "done_once"]
@@ -60,9 +60,8 @@ class Once:
                 answer = await self._once(scope, receive, key)
             except BindingError as error:
                 answer = respond(status_of(error), error.message, error.field, error.rule)
-            except StoreError:
-                retry = {"Retry-After": RETRY_SECONDS}
-                answer = respond(503, "the binding store does not answer; try again", headers=retry)
+            except StoreError as error:
+                answer = unavailable(error)
         await answer(scope, receive, send)
 
     async def _once(self, scope: Scope, receive: Receive, key: str) -> Response:

@@ -3,6 +3,7 @@
 No text here repeats what was sent: a value may be a number or a secret.
 """
 
+import logging
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from http import HTTPStatus
@@ -30,13 +31,14 @@ __all__ = [
     "install",
     "respond",
     "status_of",
+    "unavailable",
 ]
 
 MEDIA_TYPE = "application/problem+json"
 RETRY_SECONDS = "1"  # a store that is locked, a switch that starts again: both are over in about that time
 
 # A field's name may be the sender's own, and spell a number: it is shown when it is short and has few digits.
-_FIELD = re.compile(r"[A-Za-z0-9_.-]{0,64}", re.ASCII)
+_FIELD = re.compile(r"[][A-Za-z0-9_.-]{0,64}", re.ASCII)
 MOST_DIGITS = 4
 UNNAMED = "?"
 
@@ -76,6 +78,8 @@ class Problem(BaseModel):
     rule: str = Field(default="", description="The rule it breaks.")
     errors: list[Fault] = Field(default=[], description="Every fault, where there are several.")
 
+
+_log = logging.getLogger("x700.api")
 
 _WORDS: Mapping[int, str] = {
     400: "malformed",
@@ -222,7 +226,13 @@ async def _refused(request: Request, error: Exception) -> Response:
 
 
 async def _unavailable(request: Request, error: Exception) -> Response:
+    return unavailable(error)
+
+
+def unavailable(error: Exception) -> Response:
+    """The answer when the store or the switch does not answer; why is in the log."""
     what = "the binding store" if isinstance(error, StoreError) else "the switch"
+    _log.warning("unavailable: %s", error)
     return respond(503, f"{what} does not answer; try again", headers={"Retry-After": RETRY_SECONDS})
 
 
