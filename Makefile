@@ -74,7 +74,7 @@ slow: setup ## undo make fast: the tests look into the source
 	@$(BIN)/python -m b2bua.app.compiled clean
 
 .PHONY: run
-run: setup ## switch and recorder in the foreground with configs/x700.toml, data in .var
+run: setup ## switch, recorder and API in the foreground with configs/x700.toml, data in .var
 	@$(BIN)/x700 keygen --if-missing $(DATA)/keyring >/dev/null
 	@echo "in another shell: export X700_CONFIG=$(CURDIR)/configs/x700.toml X700_DATA_DIR=$(CURDIR)/$(DATA)"
 	@X700_DATA_DIR=$(DATA) X700_LOG_FORMAT=$${X700_LOG_FORMAT:-console} exec $(BIN)/x700 run --config configs/x700.toml

@@ -150,7 +150,7 @@ def api(config: Config = DEFAULT_CONFIG) -> None:
     settings = _starting(config)
     from b2bua.app.cli_api import run_api
 
-    raise typer.Exit(run_api(settings))
+    raise typer.Exit(run_api(settings, lambda: settings_of(config)))
 
 
 @app.command("check-config")
@@ -171,7 +171,8 @@ def check_config(
             show_json({"ok": False, "problems": error.problems})
         raise
     if as_json:
-        show_json({"ok": True, "settings": settings.model_dump(mode="json", exclude={"keyring", "passwords", "verification_secret"})})
+        secret = {"keyring", "passwords", "verification_secret"}
+        show_json({"ok": True, "settings": settings.model_dump(mode="json", exclude=secret)})
         return
     complain(f"{config}: right")
     trunks = ", ".join(f"{trunk.name} ({', '.join(map(format_peer, trunk.peers))})" for trunk in settings.trunks)

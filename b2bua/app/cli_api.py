@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -11,9 +12,10 @@ import uvloop
 from b2bua.api.app import create_app
 from b2bua.api.context import ApiSettings, Asker, Context, SwitchUnavailable
 from b2bua.api.server import listen, serve
-from b2bua.app.config import Settings
+from b2bua.app.config import ConfigError, Settings
 from b2bua.app.config_api import api_tls
 from b2bua.app.control import NoSwitch, ask
+from b2bua.app.logs import configure
 from b2bua.app.notify import notify
 from b2bua.app.storage import binding_store
 from b2bua.app.tls import TlsError
@@ -31,16 +33,19 @@ EXIT_SETTINGS = 2
 IMPORTS = "imports"  # directory of imports that wait, in the data directory
 
 
-def run_api(settings: Settings) -> int:
-    """Serve the API until a signal stops it; returns the exit code. Needs the main thread, SIGHUP held back."""
+def run_api(settings: Settings, read: Callable[[], Settings]) -> int:
+    """Serve the API until a signal stops it; returns the exit code. Needs the main thread, SIGHUP held back.
+
+    ``read`` returns the settings anew for a reload, or raises ConfigError.
+    """
     log = structlog.get_logger("api")
     if settings.api.listen is None:
         log.error("start_failed", reason='api.listen is empty: write an address and port, such as "127.0.0.1:9780"')
         return EXIT_SETTINGS
-    return uvloop.run(_serve(settings, settings.api.listen))
+    return uvloop.run(_serve(settings, settings.api.listen, read))
 
 
-async def _serve(settings: Settings, address: Peer) -> int:
+async def _serve(settings: Settings, address: Peer, read: Callable[[], Settings]) -> int:
     log = structlog.get_logger("api")
     try:
         tls = api_tls(settings.api)
@@ -53,14 +58,21 @@ async def _serve(settings: Settings, address: Peer) -> int:
         log.warning("api_without_tls", listen=format_peer(Peer(host, port)))
 
     def renew() -> None:
-        """Read the certificate again: connections from now on see it. The rest of the settings waits for a restart."""
+        """Read the certificate again, which connections from now on see, and how to log. The rest of the settings waits
+        for a restart."""
+        try:
+            changed = read()
+        except ConfigError as error:
+            log.warning("settings_not_read", problems=error.problems)
+            return
+        configure(changed.log.level, changed.log.format)
         try:
             if tls is not None:
                 tls.load_cert_chain(str(settings.api.certificate), str(settings.api.key), password="")
         except OSError as error:  # ssl.SSLError is one
-            log.warning("certificate_not_renewed", reason=str(error))
+            log.warning("certificate_not_read", reason=str(error))
         else:
-            log.info("reloaded")
+            log.info("settings_read")
 
     def stopping() -> None:
         notify("STOPPING=1")

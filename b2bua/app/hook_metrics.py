@@ -60,7 +60,9 @@ def hook_families(figures: HookFigures) -> Iterable[Metric]:
     yield GaugeMetricFamily(
         "x700_verification_suspended", "1 while the hook is not asked because it failed", int(figures.suspended)
     )
-    yield _counter("x700_prompts", "Announcements to refused callers, by what became of them", "result", figures.prompts)
+    yield _counter(
+        "x700_prompts", "Announcements to refused callers, by what became of them", "result", figures.prompts
+    )
 
 
 def _counter(name: str, text: str, label: str, values: Mapping[str, int]) -> CounterMetricFamily:

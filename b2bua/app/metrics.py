@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from b2bua.app.hook_metrics import HookFigures, hook_families, hook_figures
 from b2bua.app.message_metrics import MessageFigures, message_families, message_figures
 from b2bua.app.policy_metrics import PolicyFigures, policy_families, policy_figures
-from b2bua.app.hook_metrics import HookFigures, hook_families, hook_figures
 from b2bua.app.reloader import Reloads
 from b2bua.app.service_metrics import ServiceFigures, service_families, service_figures
 from b2bua.app.shell import Shell

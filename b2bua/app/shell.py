@@ -312,8 +312,8 @@ class Shell:
         self._arm(now)
 
     def _decide(self, query: Query, down: Container[str], now: Now, again: bool = False) -> Route | Refusal:
-        """Routing's answer, for the first time or ``again``. Without any plan yet, or when routing has a bug, nobody may
-        call: deny by default (R1)."""
+        """Routing's answer, for the first time or ``again``. Without any plan yet, or when routing has a bug, nobody
+        may call: deny by default (R1)."""
         if self._plan_version != NO_PLAN:
             try:
                 return decide(
@@ -367,7 +367,7 @@ class Shell:
         if not switch.record_of(query):
             return  # the caller has given up
         decision: Route | Refusal = route
-        if word == PASSED or word == FAILED_OPEN:
+        if word in (PASSED, FAILED_OPEN):
             # a block, or the end of the binding, may have come meanwhile
             decision = self._decide(query, switch.down(now), now, again=True)
             if isinstance(decision, Route) and _parties(decision) != _parties(route):

@@ -37,8 +37,8 @@ NO_ANSWER = 19
 
 
 class CallState(IntEnum):
-    """DECIDING until routing has spoken, SETUP until the answer, UP until the end. In PROMPT a refused caller listens to
-    an announcement."""
+    """DECIDING until routing has spoken, SETUP until the answer, UP until the end. In PROMPT a refused caller listens
+    to an announcement."""
 
     DECIDING = 0
     SETUP = 1
@@ -544,7 +544,7 @@ class Call(Timer):
                 talk_ms=round((now.monotonic - self._answered_at) * 1000) if was_up else 0,
             )
         )
-        self.caller = self.callee = None
+        self.caller = self.callee = self.prompt = None
         for leg in (callee, caller):
             if leg is not None:
                 leg.end(q850, status, retry_after, text)

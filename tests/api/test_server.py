@@ -51,13 +51,26 @@ def test_it_starts_answers_and_stops_in_order(make: Make) -> None:
         made = client.post("/v1/bindings", json=body())
         assert made.status_code == 201, made.text
         assert "server" not in made.headers
-        process.signal(signal.SIGHUP)
-        until(lambda: process.events("reloaded"), "the reload")
-        assert client.get("/v1/bindings").status_code == 200
     assert process.stop() == 0
     assert "STOPPING=1" in process.told()
     assert process.events("stopped")
     assert not any("13800000000" in line for line in process.lines)
+
+
+def test_it_takes_over_how_to_log_and_goes_on_when_settings_are_wrong(make: Make) -> None:
+    node = make()
+    process, right = node.ready(), node.config.read_text()
+    process.signal(signal.SIGHUP)
+    until(lambda: process.events("settings_read"), "the settings")
+    node.config.write_text("nothing")
+    process.signal(signal.SIGHUP)
+    until(lambda: process.events("settings_not_read"), "the refusal")
+    node.config.write_text(f'{right}[log]\nlevel = "warning"\n')
+    process.signal(signal.SIGHUP)
+    with node.client() as client:
+        assert client.get("/v1/bindings").status_code == 200
+    assert process.stop() == 0
+    assert not process.events("stopped")
 
 
 def test_what_the_command_line_does_is_in_force_at_once(make: Make) -> None:
@@ -98,11 +111,11 @@ def test_https_and_a_certificate_that_is_renewed(make: Make, tmp_path: Path) -> 
     first = ssl.get_server_certificate(("127.0.0.1", node.port))
     authority.issue("api", "127.0.0.1")
     process.signal(signal.SIGHUP)
-    until(lambda: process.events("reloaded"), "the reload")
+    until(lambda: process.events("settings_read"), "the reload")
     assert ssl.get_server_certificate(("127.0.0.1", node.port)) != first
     (tmp_path / "api.crt").write_text("nothing")
     process.signal(signal.SIGHUP)
-    until(lambda: process.events("certificate_not_renewed"), "the refusal")
+    until(lambda: process.events("settings_not_read"), "the refusal")
     with node.client(trusting) as client:
         assert client.get("/v1/bindings").status_code == 200
     assert process.stop() == 0

@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import hmac
 import json
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -56,6 +57,21 @@ async def test_both_ways_are_taken_where_the_settings_say_nothing(api: World) ->
 
 async def test_a_key_that_is_shown_is_not_taken_where_signatures_are_required(strict: World) -> None:
     assert (await strict.platform.get("/v1/bindings")).status_code == 401
+
+
+async def test_the_recipe_of_the_manual_is_enough(strict: World) -> None:
+    """Signed by whoever has read nothing but the README."""
+    secret = strict.platform.key.split("_")[2]
+    target, body = "/v1/groups?reveal=true", b'{"business_user": "shop-1", "name": "g"}'
+    signing = hmac.digest(secret.encode(), b"x700 request signature v1", "sha256")
+    told = f"X7-HMAC-SHA256\nPOST\n{target}\n{NOW}\nnonce-01\n{hashlib.sha256(body).hexdigest()}"
+    signature = hmac.digest(signing, told.encode(), "sha256").hex()
+    identifier = strict.platform.key.split("_")[1]
+    headers = {
+        "Authorization": f"X7-HMAC-SHA256 {identifier}:{NOW}:nonce-01:{signature}",
+        "Content-Type": "application/json",
+    }
+    assert (await strict.nobody("POST", target, content=body, headers=headers)).status_code == 201
 
 
 TARGET = "/v1/bindings?limit=5"
