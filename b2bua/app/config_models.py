@@ -254,7 +254,8 @@ class Api(Section):
         description="TCP address and port of the HTTP API; port 0 takes a free one, empty is no API.",
     )
     certificate: File = Field(
-        default=None, description="Certificate of the API with its chain, PEM; empty: plain HTTP, for this machine alone."
+        default=None,
+        description="Certificate of the API with its chain, PEM; empty: plain HTTP, for this machine alone.",
     )
     key: File = Field(default=None, description="Private key of the certificate, PEM, without password.")
     requests_per_second: Rate = Field(

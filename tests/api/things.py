@@ -22,8 +22,8 @@ class Things(NamedTuple):
     imported: str
     entry: str
 
-    def fill(self, path: str) -> str:
-        """A path with its places filled."""
+    def places(self, path: str) -> dict[str, str]:
+        """What stands in the places of a path."""
         first = path.split("/")[2]
         ids = {
             "bindings": self.binding,
@@ -38,14 +38,19 @@ class Things(NamedTuple):
             "calls": "call-1",
             "records": "r-1",
         }
-        for place, value in (
-            ("{id}", ids.get(first, "")),
-            ("{x}", self.x),
-            ("{prefix}", "138" if first == "caller-ranges" else BLOCK),
-            ("{business_user}", USER),
-            ("{name}", SCENARIO),
-        ):
-            path = path.replace(place, value)
+        values = {
+            "id": ids.get(first, ""),
+            "x": self.x,
+            "prefix": "138" if first == "caller-ranges" else BLOCK,
+            "business_user": USER,
+            "name": SCENARIO,
+        }
+        return {name: value for name, value in values.items() if f"{{{name}}}" in path}
+
+    def fill(self, path: str) -> str:
+        """A path with its places filled."""
+        for name, value in self.places(path).items():
+            path = path.replace(f"{{{name}}}", value)
         return path
 
 

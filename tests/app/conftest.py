@@ -23,7 +23,8 @@ def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     path = tmp_path / "x700.toml"
     path.write_text(
         f'[node]\ndata_dir = "{tmp_path}"\n[sip]\nlisten = "127.0.0.1:0"\n[journal]\nsegment_mib = 1\n'
-        '[ops]\nlisten = "127.0.0.1:0"\n[api]\nlisten = "127.0.0.1:0"\n[[trunk]]\nname = "carrier-a"\npeers = ["127.0.0.1:5070"]\n'
+        '[ops]\nlisten = "127.0.0.1:0"\n[api]\nlisten = "127.0.0.1:0"\n[[trunk]]\nname = "carrier-a"\n'
+        'peers = ["127.0.0.1:5070"]\n'
     )
     for name in os.environ:
         if name.startswith("X700_"):

@@ -15,7 +15,8 @@ RFC_EXAMPLE = (
     b"NS: MyFeatures <mid:MessageFeatures@id.foo.com>\r\n"
     b"Require: From,To\r\n"
     b"MyFeatures.WackyMessageOption: Use-silly-font\r\n\r\n"
-    b"Content-type: text/plain; charset=utf-8\r\nContent-ID: <1234567890@foo.com>\r\n\r\nHere is the text of my message."
+    b"Content-type: text/plain; charset=utf-8\r\nContent-ID: <1234567890@foo.com>\r\n\r\n"
+    b"Here is the text of my message."
 )
 READ: tuple[tuple[bytes, Envelope], ...] = (
     (RFC_EXAMPLE, Envelope("Here is the text of my message.", "2000-12-13T13:40:00-08:00")),
