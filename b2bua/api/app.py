@@ -79,6 +79,8 @@ def create_app(context: Context) -> FastAPI:
         description=DESCRIPTION,
         version="1",
         lifespan=lifespan,
+        # a path is right or wrong; a redirect would send a client wherever its Host header says
+        redirect_slashes=False,
         docs_url=None,
         redoc_url=None,
         # attributes of a trace would hold whatever stands in a URL

@@ -4,7 +4,6 @@ So whoever has no key learns nothing, not even which paths there are; and a fail
 """
 
 import base64
-import binascii
 import hashlib
 import re
 from collections.abc import Iterable, Mapping
@@ -77,7 +76,8 @@ class Gate:
         else:
             key, signing = self._claimed(claim, now_ms)
         most = self._context.settings.import_bytes if streamed else self._context.settings.body_bytes
-        if int(headers.get(b"content-length") or 0) > most:
+        length = headers.get(b"content-length", "")
+        if length.isdecimal() and int(length) > most:
             raise _too_large(most)
         digest = ""
         if streamed:
@@ -145,10 +145,7 @@ def _headers(raw: Iterable[tuple[bytes, bytes]]) -> dict[bytes, str]:
 def _declared_digest(headers: Headers) -> str:
     """The SHA-256 of a Content-Digest field in hexadecimal digits, '' without one."""
     match = _DIGEST.search(headers.get(b"content-digest", ""))
-    try:
-        return base64.b64decode(match[1], validate=True).hex() if match else ""
-    except binascii.Error:
-        return ""
+    return base64.b64decode(match[1]).hex() if match else ""
 
 
 def _check_media(headers: Headers, types: frozenset[str]) -> None:
@@ -164,7 +161,7 @@ async def _read(receive: Receive, most: int) -> bytes:
     while True:
         message = await receive()
         if message["type"] != "http.request":
-            return b""  # gone before it had sent all: nobody is left to be answered
+            raise ProblemError(400, "the body did not come whole")
         part = message.get("body", b"")
         size += len(part)
         if size > most:

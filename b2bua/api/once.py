@@ -34,7 +34,7 @@ def done_once(method: str, path: str) -> bool:
     """Whether a request of this kind is done once under its Idempotency-Key, here."""
     return (
         method == "POST"
-        and path.startswith(PREFIX)
+        and path.startswith(f"{PREFIX}/")
         and path not in ELSEWHERE
         and not path.startswith(SWITCH)
         and not path.endswith(OUTSIDE)

@@ -162,7 +162,7 @@ async def list_webhooks(
     )
 
 
-@router.post("", status_code=201, summary="Make a webhook", responses=documented(409, 413, 415))
+@router.post("", status_code=201, summary="Make a webhook", responses=documented(404, 409, 413, 415))
 async def add_webhook(context: Ctx, caller: Owner, body: NewWebhook, response: Response) -> WebhookMade:
     """It is told what happens from a second later on. The answer is the only place where its secret is shown."""
     if not (body.provider or caller.provider):

@@ -1,10 +1,12 @@
 """What holds for every resource: pages, ETags, limits, errors that name field and rule and repeat nothing."""
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 from fastapi import APIRouter
+from starlette.requests import ClientDisconnect
 
 from b2bua.api import routers
 from b2bua.api.limits import Buckets
@@ -218,6 +220,39 @@ async def test_paths_and_methods_there_are_none_of(api: World, method: str, path
     stranger = await api.nobody(method, path)
     assert stranger.status_code == 401
     is_problem(stranger)
+
+
+@pytest.mark.parametrize("path", ["/v1/bindings/", "/v1bindings", "/"])
+async def test_a_path_is_right_or_wrong(api: World, path: str) -> None:
+    for method in ("GET", "POST"):
+        answer = await api.operator(method, path, headers={"Idempotency-Key": "k"})
+        assert answer.status_code == 404
+        is_problem(answer)
+
+
+@pytest.mark.parametrize("path", ["/v1/bindings/{id}/end", "/v1/imports"])
+async def test_who_hangs_up_in_the_middle_has_asked_for_nothing(api: World, path: str) -> None:
+    things = await provide(api)
+    kind = b"text/csv" if path == "/v1/imports" else b"application/json"
+    path = things.fill(path)
+    messages: list[dict[str, Any]] = [{"type": "http.request", "body": b'{"a', "more_body": True}]
+
+    async def receive() -> dict[str, Any]:
+        return messages.pop() if messages else {"type": "http.disconnect"}
+
+    async def send(message: object) -> None:
+        pass
+
+    headers = [(b"authorization", f"Bearer {api.platform.key}".encode()), (b"content-type", kind)]
+    scope: dict[str, Any] = {
+        "type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "method": "POST", "scheme": "http",
+        "path": path, "raw_path": path.encode(), "query_string": b"", "root_path": "", "headers": headers,
+        "client": ("127.0.0.1", 1), "server": ("127.0.0.1", 2), "state": {},
+    }  # fmt: skip
+    with suppress(ClientDisconnect):
+        await api.app(scope, receive, send)
+    assert (await api.operator.get(f"/v1/bindings/{things.binding}")).json()["state"] == "live"
+    assert [job.id for job in await api.store.imports.list()] == [things.imported]
 
 
 @pytest.mark.parametrize("content", [b"{", b"\xff", b"[]", b"null", b'"x"', b"{" * 100_000])

@@ -165,6 +165,16 @@ def test_a_kill_in_the_middle_of_an_import_leaves_no_half_binding(make: Make) ->
     assert [*(node.directory / "imports").iterdir()] == []
 
 
+def test_a_socket_that_cannot_be_had_is_an_error() -> None:
+    with server.listen("127.0.0.1", 0) as taken, pytest.raises(OSError, match="in use"):
+        server.listen("127.0.0.1", taken.getsockname()[1])
+
+
+def test_an_ipv6_address_is_listened_on() -> None:
+    with server.listen("::1", 0) as listener:
+        assert listener.family is socket.AF_INET6
+
+
 # the connection
 
 
