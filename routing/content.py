@@ -6,6 +6,7 @@ A message is judged by itself: a code that is spread over two messages is seen i
 
 import re
 import unicodedata
+from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -139,9 +140,9 @@ _CODE_PHRASES: Final = re.compile(
     r"|\b(?:otp|passcode)\b|is your code\b|\bcode\b[^.]{0,20}\b(?:expires|to (?:verify|log|sign|confirm|complete))"
 )
 # "… code 123456", "… code is: 1234", but for the codes that people and parcels live with
-_NAMED_CODE: Final = re.compile(
-    r"(?:([a-z]+)[ -])?\bcode\b(?: is)?[ :]{0,3}(?:[a-z]{1,2}-)?[0-9]{3}[ -]?[0-9]{1,5}(?![0-9a-z])"
-)
+_NAMED_CODE: Final = re.compile(r"\bcode\b(?: is)?[ :]{0,3}(?:[a-z]{1,2}-)?[0-9]{3}[ -]?[0-9]{1,5}(?![0-9a-z])")
+_WORD_BEFORE: Final = re.compile(r"([a-z]+)[ -]\Z")
+_LONGEST_WORD: Final = 16  # letters that are looked at before it: more than any harmless word has
 _HARMLESS: Final = frozenset(
     (
         *(
@@ -193,12 +194,11 @@ def is_verification_code(text: str) -> bool:
     plain = _plain(text)
     squeezed = _STUFFING.sub("", plain)
     codes = [found.start() for found in _CODE.finditer(plain)]
-    marks = [found.start() for found in _CODE_PHRASES.finditer(plain)]
-    if marks and any(abs(mark - code) <= _NEAR for mark in marks for code in codes):
+    if codes and any(_near(found.start(), codes) for found in _CODE_PHRASES.finditer(plain)):
         return True
     if _USE_CODE.search(plain) is not None or _ORIGIN_BOUND.search(plain) is not None:
         return True
-    if any(found[1] not in _HARMLESS for found in _NAMED_CODE.finditer(plain)):
+    if any(_word_before(plain, found.start()) not in _HARMLESS for found in _NAMED_CODE.finditer(plain)):
         return True
     if _word_near_code(squeezed) or _word_near_code(_SPREAD.sub("", squeezed)):
         return True
@@ -206,20 +206,37 @@ def is_verification_code(text: str) -> bool:
     return signed and _DIGIT_CODE.search(plain) is not None and _SECRECY.search(squeezed) is not None
 
 
+def _near(at: int, codes: Sequence[int]) -> bool:
+    """Whether any of these places, which are in order, is no farther away than ``_NEAR``."""
+    first = bisect_left(codes, at - _NEAR)
+    return first < len(codes) and codes[first] <= at + _NEAR
+
+
+def _word_before(text: str, at: int) -> str:
+    found = _WORD_BEFORE.search(text[max(0, at - _LONGEST_WORD - 1) : at])
+    return "" if found is None else found[1]
+
+
 def _word_near_code(text: str) -> bool:
     codes = [found.start() for found in _CODE.finditer(text)]
+    if not codes:
+        return False
     for word in _CODE_WORDS:
         at = text.find(word)
         while at >= 0:
-            if any(abs(at - code) <= _NEAR for code in codes):
+            if _near(at, codes):
                 return True
             at = text.find(word, at + 1)
     return False
 
 
+_PIECE: Final = 256  # characters that are normalised at a time: a run of marks costs the square of its length
+
+
 def _plain(text: str) -> str:
     """Width, case and invisible signs evened out."""
-    folded = unicodedata.normalize("NFKC", text).casefold()
+    pieces = [text[at : at + _PIECE] for at in range(0, len(text), _PIECE)]
+    folded = "".join([unicodedata.normalize("NFKC", piece) for piece in pieces]).casefold()
     return "".join([sign for sign in folded if unicodedata.category(sign) not in ("Cf", "Mn")])
 
 

@@ -7,6 +7,7 @@ tables with invented numbers; all the same they are bounded.
 """
 
 from collections.abc import Callable
+from itertools import islice
 from typing import Final, NamedTuple
 
 from routing.caps import Caps
@@ -23,6 +24,9 @@ MOST_ENTRIES: Final = 1_000_000
 # Totals kept besides the stored ones; what is over is asked of the file again.
 MOST_TOTALS: Final = 100_000
 
+# Totals that could not be read, asked for again in one go: some 10 ms.
+MOST_SETTLED: Final = 1000
+
 SPANS_MS: Final = (60_000, 3_600_000, DAY_MS)
 # Of a pair, what is behind the caller's key.
 _X_DIGITS: Final = 15
@@ -32,8 +36,8 @@ _DAY: Final = 2
 
 
 class Alert(NamedTuple):
-    """A caller (E.164) has just dialled more middle numbers than is natural: ``numbers`` within the window, the last
-    one for this business user."""
+    """A caller (E.164) has just dialled more middle numbers than is natural, or as many more: ``numbers`` within the
+    window so far, the last one for this business user."""
 
     caller: str
     numbers: int
@@ -99,8 +103,9 @@ class _Pairs:
 class Counters:
     """All counts of one switch. Times are UTC milliseconds; a clock that steps back counts on in the later window.
 
-    ``stored(binding)`` is how many calls of a binding were written down. ``uncounted`` attempts found the tables full.
-    ``alerts`` are taken and cleared by whoever tells of them.
+    ``stored(binding)`` is how many calls of a binding were written down, None while it cannot be read: what is
+    counted meanwhile is added once it can. ``uncounted`` attempts found the tables full. ``alerts`` are taken and
+    cleared by whoever tells of them.
     """
 
     __slots__ = (
@@ -109,6 +114,7 @@ class Counters:
         "_fan_pairs",
         "_held",
         "_most",
+        "_owed",
         "_stored",
         "_totals",
         "_totals_changed",
@@ -121,7 +127,7 @@ class Counters:
         "uncounted",
     )
 
-    def __init__(self, stored: Callable[[str], int] = _nothing_stored, most: int = MOST_ENTRIES) -> None:
+    def __init__(self, stored: Callable[[str], int | None] = _nothing_stored, most: int = MOST_ENTRIES) -> None:
         self.alerts: list[Alert] = []
         self.fan_outs = 0
         self.uncounted = 0
@@ -134,6 +140,7 @@ class Counters:
         self._totals: dict[str, int] = {}
         self._totals_changed: set[str] = set()
         self._totals_underway: set[str] = set()
+        self._owed: dict[str, int] = {}  # calls of bindings whose stored totals could not be read
         self._stored = stored
         self._most = most
         self._waste: list[dict[bytes, int] | set[bytes]] = []
@@ -172,14 +179,23 @@ class Counters:
         return False
 
     def total(self, binding: str) -> int:
-        """How many calls a binding was let through since its calls are limited."""
+        """How many calls a binding was let through since its calls are limited.
+
+        While what is stored of it cannot be read, those since then alone: a file stops no call.
+        """
         total = self._totals.get(binding)
         if total is None:
+            stored = self._stored(binding)
+            if stored is None:
+                return self._owed.get(binding, 0)
             if len(self._totals) >= MOST_TOTALS:
                 unwritten = self._totals_changed | self._totals_underway
                 if 2 * len(unwritten) <= len(self._totals):  # else nothing much would go, at each call anew
                     self._totals = {known: self._totals[known] for known in unwritten}
-            total = self._totals[binding] = self._stored(binding)
+            owed = self._owed.pop(binding, 0)
+            total = self._totals[binding] = stored + owed
+            if owed:
+                self._totals_changed.add(binding)
         return total
 
     # counting
@@ -204,8 +220,12 @@ class Counters:
         if handle:
             self._undecided.add(handle)
         if claim.most_calls:
-            self._totals[claim.binding] = self.total(claim.binding) + 1
-            self._totals_changed.add(claim.binding)
+            total = self.total(claim.binding) + 1
+            if claim.binding in self._totals:
+                self._totals[claim.binding] = total
+                self._totals_changed.add(claim.binding)
+            else:
+                self._owed[claim.binding] = total
         if claim.distinct_x:
             self._dial(self._day_pairs, claim, china)
         if claim.fan_out:
@@ -213,9 +233,12 @@ class Counters:
             if pairs.span_ms != claim.fan_out_ms:
                 self._waste += [pairs.pairs, pairs.numbers]
                 pairs = self._fan_pairs = _Pairs(claim.fan_out_ms)
-            if self._dial(pairs, claim, china) and pairs.numbers[claim.caller] == claim.fan_out + 1:
-                self.fan_outs += 1
-                self.alerts.append(Alert(caller, claim.fan_out + 1, business_user, scenario))
+            if self._dial(pairs, claim, china):
+                numbers = pairs.numbers[claim.caller]
+                # and at each multiple of it: a block that this led to may be over before the window is
+                if numbers % (claim.fan_out + 1) == 0:
+                    self.fan_outs += 1
+                    self.alerts.append(Alert(caller, numbers, business_user, scenario))
 
     def decided(self, handle: int) -> None:
         """The record of a counted attempt says now that it was let through."""
@@ -305,6 +328,8 @@ class Counters:
 
     def changes(self) -> Changes:
         """What has changed since the last call, to be written down; ``written`` when it is."""
+        for binding in list(islice(self._owed, MOST_SETTLED)):
+            self.total(binding)
         counts = [
             Counted(table.span_ms, table.number, key, table.counts[key])
             for table in self._bounded

@@ -22,6 +22,8 @@ class Query:
 
     `dialled` and `caller` are user parts as received; `caller` comes from the identity the trunk is trusted for, ''
     when there is none. `accept_zero` is the trunk's setting for `0700…`. `kind`: "call" or "message".
+    `callee` (E.164): whom an earlier answer has named. It is asked again for him: nothing is counted, and of a group he
+    is meant while he is a member, whoever called last.
     """
 
     call: int
@@ -30,6 +32,7 @@ class Query:
     caller: str
     accept_zero: bool
     kind: str = "call"
+    callee: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,13 +123,15 @@ def decide(
             return Refusal(reason, caller, x, binding)
     if binding.group and calling == "b":
         try:
-            binding = _last_called(binding, find, last_caller(binding.id))
+            binding = _last_called(binding, find, query.callee or last_caller(binding.id))
         except StoreError:
             return Refusal(Reason.STORE_UNAVAILABLE, caller, x, binding)
         callee = binding.a
     if is_middle(callee):
         return Refusal(Reason.LOOP, caller, x, binding)
     claim: Claim | None = None
+    if query.callee:
+        counters = None
     if policy.active or binding.most_calls:
         reason = policy.objection(query.kind, binding, calling, caller, callee, now_ms)
         if reason is None and counters is not None:

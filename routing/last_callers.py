@@ -15,11 +15,11 @@ def _nothing_stored(binding: str) -> str:
 
 class LastCallers:
     """The last callers of one switch, the newest in memory; ``stored(binding)`` is the one that was written down, ''
-    where there is none."""
+    where there is none, None while that cannot be read."""
 
     __slots__ = ("_changed", "_known", "_stored", "_underway")
 
-    def __init__(self, stored: Callable[[str], str] = _nothing_stored) -> None:
+    def __init__(self, stored: Callable[[str], str | None] = _nothing_stored) -> None:
         self._stored = stored
         self._known: dict[str, str] = {}
         self._changed: set[str] = set()
@@ -30,6 +30,8 @@ class LastCallers:
         known = self._known.get(binding)
         if known is None:
             known = self._stored(binding)
+            if known is None:
+                return ""  # B reaches the default A meanwhile
             self._remember(binding, known)
         return known
 

@@ -1,5 +1,6 @@
 """The application: resources behind the gate, errors as problems, and the OpenAPI document that tells of both."""
 
+from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
@@ -92,6 +93,7 @@ def create_app(context: Context) -> FastAPI:
     )
     app.state.context = context
     app.state.usage = usage
+    app.state.uploads = Counter()  # of files, by provider
     app.state.binder = Binder(context.store.bindings, context.clock)
     problem.install(app)
     for router in (*ROUTERS, docs.router):

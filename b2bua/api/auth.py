@@ -26,6 +26,11 @@ class Caller:
         """Who did it, in audit and ledger."""
         return f"key:{self.key_id}"
 
+    @property
+    def asker(self) -> str:
+        """Under whose name an Idempotency-Key is kept: a provider's keys follow one another, and share it."""
+        return f"provider:{self.provider}" if self.provider else self.key_id
+
     def own(self, provider: str, field: str = "id", message: str = "no such thing") -> None:
         """NotFound unless what belongs to this provider is the caller's to know of."""
         if self.provider and self.provider != provider:

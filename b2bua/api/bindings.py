@@ -31,7 +31,7 @@ from b2bua.api.etag import IfMatch, MustMatch, etag, required_revision, revision
 from b2bua.api.models import MEDIA
 from b2bua.api.paging import Listing, Paging
 from b2bua.api.problem import documented, fault_of, status_of
-from b2bua.api.reveal import Reveal, number_shown
+from b2bua.api.reveal import Reveal, note_reveal, number_shown
 from routing.binding import Binding, BindingRequest, BindingState
 from routing.bulk import FileFormat
 from routing.errors import BindingError, NotFound
@@ -68,6 +68,7 @@ async def list_bindings(
 ) -> Listing[BindingDetailShown]:
     """The newest first; a provider sees its own."""
     shown, scope, now_ms = number_shown(caller, reveal), caller.scope(provider), context.clock()
+    await note_reveal(context, caller, reveal, "binding")
     return await page.of(
         lambda after, limit: context.store.bindings.details(
             after,
@@ -161,6 +162,7 @@ async def export_bindings(
     number_shown(caller, reveal)
     if x and parse_middle(x) is None:
         raise BindingError("x", "R3", "a middle number is 700 and 12 digits")
+    await note_reveal(context, caller, reveal, "binding")
     lines = exported(
         context.store.bindings,
         format,
@@ -185,6 +187,7 @@ async def get_binding(
     detail = await context.store.bindings.detail(id, caller.provider)
     if detail is None:
         raise NotFound("id", "form", "no such binding")
+    await note_reveal(context, caller, reveal, "binding", id)
     response.headers.update(etag(detail.revision))
     return told_of(detail, context.clock(), shown)
 
@@ -273,7 +276,8 @@ def _asked(item: NewBinding | Wrong, caller: Caller, token: str) -> BindingReque
 
 
 def _token(caller: Caller, idempotency_key: str) -> str:
-    return f"{caller.key_id}.{idempotency_key}" if idempotency_key else ""
+    # the store keeps the tokens of each provider apart; a key of it that follows another asks for the same
+    return f"{'own' if caller.provider else caller.key_id}.{idempotency_key}" if idempotency_key else ""
 
 
 def _shown(context: Context, caller: Caller, binding: Binding) -> BindingShown:

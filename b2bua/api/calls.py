@@ -64,10 +64,18 @@ async def get_call(context: Ctx, caller: Everybody, id: CallId) -> CallShown:
 @router.post("/{id}/hang-up", status_code=204, summary="End a live call", responses=documented(404))
 async def hang_up(context: Ctx, caller: Owner, id: CallId) -> None:
     """On both sides, at once; the record says so. A provider can end the calls of its own bindings."""
-    answer = await context.ask(command="hangup", id=id, provider=caller.provider)
-    if answer.get("ok") is not True:
+    for call in await _ask(context, provider=caller.provider, id=id, limit=1):
+        whose = str(call.get("provider", ""))
+        break
+    else:
         raise NotFound("id", "form", "no such live call")
-    await context.store.audit.note(context.clock(), caller.by, "hang-up", "call", id, provider=caller.provider)
+    note = context.store.audit.note
+    # first, so that no call is cut which the audit knows nothing of
+    await note(context.clock(), caller.by, "hang-up", "call", id, provider=whose)
+    done = (await context.ask(command="hangup", id=id, provider=caller.provider)).get("ok") is True
+    await note(context.clock(), caller.by, "hung-up" if done else "not-hung-up", "call", id, provider=whose)
+    if not done:
+        raise NotFound("id", "form", "no such live call")
 
 
 async def _ask(context: Context, **filters: object) -> list[dict[str, object]]:

@@ -32,6 +32,7 @@ class ApiSettings:
     replay_seconds: float = 300.0
     webhook_seconds: float = 10.0
     webhook_parallel: int = 8
+    webhook_private: bool = False
     certificate: Path | None = None
     key: Path | None = None
 

@@ -84,7 +84,8 @@ async def list_contracts(
 
 @router.post("", status_code=201, summary="Register a contract", responses=documented(409, 413, 415))
 async def add_contract(context: Ctx, caller: Owner, body: NewContract, response: Response) -> ContractShown:
-    """A provider registers its own, the operator anybody's."""
+    """A provider registers its own, the operator anybody's; where a contract of the two is suspended or terminated,
+    only the operator."""
     value = Contract(
         body.id, body.provider or caller.provider, body.business_user, body.reference, body.starts_ms, body.ends_ms
     )

@@ -3,6 +3,7 @@
 So whoever has no key learns nothing, not even which paths there are; and a failure never says why.
 """
 
+import asyncio
 import base64
 import hashlib
 import re
@@ -31,6 +32,8 @@ JSON: Final = frozenset({"application/json"})
 STREAMED: Final[Mapping[tuple[str, str], frozenset[str]]] = {
     ("POST", "/v1/imports"): frozenset({"application/x-ndjson", "text/csv"}),
 }
+# A body that is held must be there after so long; of one that is read piece by piece, the next piece.
+BODY_SECONDS: Final = 60.0
 _DIGEST: Final = re.compile(r"sha-256=:([A-Za-z0-9+/]{43}=):", re.ASCII)
 
 Headers = Mapping[bytes, str]
@@ -84,13 +87,19 @@ class Gate:
             digest = _declared_digest(headers)
             receive = _bounded(receive, most, digest if claim else "")
         elif scope["method"] in CARRYING:
-            body = await _read(receive, most)
+            try:
+                async with asyncio.timeout(BODY_SECONDS):
+                    body = await _read(receive, most)
+            except TimeoutError:
+                raise _too_slow() from None
             digest = hashlib.sha256(body).hexdigest()
             receive = _again(body, receive)
         else:
             body = b""
             digest = hashlib.sha256(body).hexdigest()
         if claim is not None:
+            # the body may have come long after the head
+            now_ms = self._context.clock()
             self._prove(claim, signing, scope, digest, now_ms)
             self._enter(scope, key, now_ms)
         if streamed or (scope["method"] in CARRYING and body):
@@ -119,7 +128,7 @@ class Gate:
         if scope["query_string"]:
             target += "?" + scope["query_string"].decode("latin-1")
         right = bool(digest) and proves(claim, signing, scope["method"], target, digest)
-        if not right or not self._replays.first(claim, now_ms):
+        if not right or not self._replays.fresh(claim.at_ms, now_ms) or not self._replays.first(claim, now_ms):
             raise _stranger()
 
     def _enter(self, scope: Scope, key: ApiKey, now_ms: int) -> None:
@@ -136,6 +145,10 @@ def _stranger() -> ProblemError:
 
 def _too_large(most: int) -> ProblemError:
     return ProblemError(413, f"the body is longer than {most} bytes", headers={"Connection": "close"})
+
+
+def _too_slow() -> ProblemError:
+    return ProblemError(408, f"the body did not come within {BODY_SECONDS:g} s", headers={"Connection": "close"})
 
 
 def _headers(raw: Iterable[tuple[bytes, bytes]]) -> dict[bytes, str]:
@@ -184,12 +197,18 @@ def _again(body: bytes, receive: Receive) -> Receive:
 def _bounded(receive: Receive, most: int, digest: str) -> Receive:
     """The body as it comes, up to a size; at its end its SHA-256 has to be this one, '' for any."""
     size = 0
+    whole = False
     hasher = hashlib.sha256()
 
     async def bounded() -> Message:
-        nonlocal size
-        message = await receive()
+        nonlocal size, whole
+        try:
+            async with asyncio.timeout(None if whole else BODY_SECONDS):
+                message = await receive()
+        except TimeoutError:
+            raise _too_slow() from None
         if message["type"] == "http.request":
+            whole = not message.get("more_body")
             part = message.get("body", b"")
             size += len(part)
             if size > most:

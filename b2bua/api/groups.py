@@ -11,7 +11,7 @@ from b2bua.api.etag import IfMatch, MustMatch, etag, required_revision, revision
 from b2bua.api.models import Body, Identifier, Number, Shown, Text
 from b2bua.api.paging import Listing, Paging
 from b2bua.api.problem import documented
-from b2bua.api.reveal import Reveal, number_shown
+from b2bua.api.reveal import Reveal, note_reveal, number_shown
 from routing.errors import NotFound
 from routing.groups import MOST_MEMBERS, Group
 
@@ -56,11 +56,15 @@ class GroupChange(Body):
 
 
 class NewMembers(Body):
-    """Members to be added."""
+    """Members to be added. The references are required while the group has bindings that have not ended."""
 
-    model_config = ConfigDict(json_schema_extra={"example": {"members": ["13700137000"]}})
+    model_config = ConfigDict(
+        json_schema_extra={"example": {"members": ["13700137000"], "real_name": "rn-2", "consent": "c-2"}}
+    )
 
     members: Annotated[Members, Field(min_length=1)]
+    real_name: Text = Field(default="", description="Reference of the proof that they are real-name users (R16).")
+    consent: Text = Field(default="", description="Reference of their consent (R16).")
 
 
 class MemberRemoval(Body):
@@ -83,6 +87,8 @@ async def list_groups(
 ) -> Listing[GroupShown]:
     """The oldest first; a provider sees its own."""
     scope = caller.scope(provider)
+    number_shown(caller, reveal)
+    await note_reveal(context, caller, reveal, "group")
     return await page.of(
         lambda after, limit: context.store.groups.list(after, limit, business_user=business_user, provider=scope),
         lambda group: group.id,
@@ -110,6 +116,8 @@ async def get_group(
     group = await context.store.groups.get(id, caller.provider)
     if group is None:
         raise NotFound("id", "form", "no such group")
+    number_shown(caller, reveal)
+    await note_reveal(context, caller, reveal, "group", id)
     return _shown(group, caller, response, reveal)
 
 
@@ -146,6 +154,8 @@ async def add_members(
         id,
         body.members,
         context.clock(),
+        real_name=body.real_name,
+        consent=body.consent,
         by=caller.by,
         provider=caller.provider,
         revision=revision_of(if_match),

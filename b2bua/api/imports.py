@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+from collections import Counter
 from collections.abc import AsyncIterator
 from typing import Annotated, Final
 
@@ -14,8 +15,8 @@ from b2bua.api.context import Ctx
 from b2bua.api.import_runner import spooled
 from b2bua.api.models import MEDIA, Shown, WithReason
 from b2bua.api.paging import Listing, Paging
-from b2bua.api.problem import documented
-from b2bua.api.spool import Spool
+from b2bua.api.problem import ProblemError, documented
+from b2bua.api.spool import NoRoom, Spool
 from routing.bulk import FileFormat, fault_header, fault_line
 from routing.store.imports import ImportJob, ImportState
 from routing.store.pages import LONGEST_PAGE
@@ -25,6 +26,10 @@ __all__ = ["router"]
 router = APIRouter(prefix="/v1/imports", tags=["bindings"])
 
 ImportId = Annotated[str, Path(description="The import's id.", max_length=64)]
+
+# Files of one provider on their way in at one time.
+MOST_UPLOADS: Final = 4
+DISK_SECONDS: Final = "60"  # until it is worth asking a disk again
 
 _BODY: Final = {
     "requestBody": {
@@ -69,7 +74,11 @@ async def add_import(
     identifier = os.urandom(12).hex()
     media = request.headers["content-type"].partition(";")[0].strip().lower()
     form = FileFormat.CSV if media == MEDIA[FileFormat.CSV] else FileFormat.JSONL
+    uploads: Counter[str] = request.app.state.uploads
+    if caller.provider and uploads[caller.provider] >= MOST_UPLOADS:
+        raise ProblemError(409, f"{MOST_UPLOADS} files are on their way already; send it when one has come")
     spool = Spool(spooled(context, identifier), context.seal)
+    uploads[caller.provider] += 1
     try:
         async for part in request.stream():
             spool.write(part)
@@ -85,9 +94,14 @@ async def add_import(
             provider=caller.provider,
             idempotency_key=idempotency_key,
         )
+    except NoRoom:
+        spool.discard()
+        raise ProblemError(503, "the disk is nearly full", headers={"Retry-After": DISK_SECONDS}) from None
     except BaseException:
         spool.discard()
         raise
+    finally:
+        uploads[caller.provider] -= 1
     if job.id != identifier:
         spool.discard()
     response.headers["Location"] = f"/v1/imports/{job.id}"

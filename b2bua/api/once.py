@@ -28,6 +28,8 @@ ELSEWHERE: Final = frozenset({"/v1/bindings", "/v1/bindings/batch", "/v1/imports
 # meanwhile, and trying a webhook twice does no harm.
 SWITCH: Final = "/v1/calls"
 OUTSIDE: Final = "/test"
+# Who was behind a number is noted each time that it is told.
+TRACE: Final = "/holders"
 
 
 def done_once(method: str, path: str) -> bool:
@@ -37,7 +39,7 @@ def done_once(method: str, path: str) -> bool:
         and path.startswith(f"{PREFIX}/")
         and path not in ELSEWHERE
         and not path.startswith(SWITCH)
-        and not path.endswith(OUTSIDE)
+        and not path.endswith((OUTSIDE, TRACE))
     )
 
 
@@ -72,14 +74,14 @@ class Once:
         try:
             async with store.transaction():
                 now_ms = self._context.clock()
-                known = await store.answers.find(caller.key_id, key, fingerprint, now_ms)
+                known = await store.answers.find(caller.asker, key, fingerprint, now_ms)
                 if known is not None:
                     return _replayed(*known)
                 await self._app(scope, receive, held.send)
                 if not 200 <= held.status < 300:
                     raise _Undone
                 text = msgspec.json.encode((held.headers, held.kept().decode())).decode()
-                await store.answers.keep(caller.key_id, key, fingerprint, held.status, text, now_ms)
+                await store.answers.keep(caller.asker, key, fingerprint, held.status, text, now_ms)
         except _Undone:
             pass
         return Response(bytes(held.body), held.status, held.headers)

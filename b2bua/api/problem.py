@@ -87,6 +87,7 @@ _WORDS: Mapping[int, str] = {
     403: "forbidden",
     404: "not-found",
     405: "method-not-allowed",
+    408: "too-slow",
     409: "conflict",
     412: "stale",
     413: "too-large",

@@ -6,11 +6,14 @@ from typing import Annotated
 from fastapi import Query
 
 from b2bua.api.auth import Caller
+from b2bua.api.context import Context
 from b2bua.api.problem import ProblemError
 from routing.access import Role
 from routing.numbers import mask
 
-__all__ = ["Reveal", "number_shown"]
+__all__ = ["Reveal", "note_reveal", "number_shown"]
+
+ALL = "*"  # a list of them
 
 Reveal = Annotated[
     bool, Query(description="Show real numbers in full. For a provider's key, which sees its own bindings only.")
@@ -24,3 +27,9 @@ def number_shown(caller: Caller, reveal: bool) -> Callable[[str], str]:
     if caller.role is not Role.PROVIDER:
         raise ProblemError(403, "real numbers are shown to the provider that gave them", "reveal", "role")
     return str
+
+
+async def note_reveal(context: Context, caller: Caller, reveal: bool, kind: str, identifier: str = ALL) -> None:
+    """Note in the audit, before the answer, that real numbers which were kept are shown in full (R11)."""
+    if reveal:
+        await context.store.audit.note(context.clock(), caller.by, "reveal", kind, identifier, provider=caller.provider)

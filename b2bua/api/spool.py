@@ -12,9 +12,13 @@ from typing import BinaryIO, Final
 from cdr.seal import Seal
 from routing.bulk import LONGEST_LINE
 
-__all__ = ["Spool", "read_piece"]
+__all__ = ["NoRoom", "Spool", "read_piece"]
 
 PIECE_LINES: Final = 500
+# A piece ends with the line that makes it so long, in bytes: it is held in memory more than once while it is sealed.
+PIECE_BYTES: Final = 1 << 20
+# Not written where the disk would be left with less, in bytes: calls and records need it.
+LEAST_FREE: Final = 512 << 20
 PRIVATE: Final = 0o700
 HEAD_BYTES: Final = 4
 # UTF-8 has four bytes a character at most; one more than may be read, so that the reader sees it is too long.
@@ -23,10 +27,14 @@ LONGEST_KEPT: Final = 4 * (LONGEST_LINE + 1)
 ERRORS: Final = "surrogateescape"
 
 
+class NoRoom(Exception):
+    """The disk is nearly full."""
+
+
 class Spool:
     """One file as it comes in: `write` parts as they arrive, `finish`, then `digest`, `size` and `lines` tell of it.
 
-    It bears its name only once it is whole and safe. OSError when the disk fails.
+    It bears its name only once it is whole and safe. OSError when the disk fails, NoRoom when it is nearly full.
     """
 
     def __init__(self, path: Path, seal: Seal) -> None:
@@ -38,6 +46,7 @@ class Spool:
         self._hash = hashlib.sha256()
         self._rest = b""
         self._waiting: list[bytes] = []
+        self._held = 0
         path.parent.mkdir(mode=PRIVATE, parents=True, exist_ok=True)
         descriptor = os.open(self._part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         self._file: BinaryIO = os.fdopen(descriptor, "wb")
@@ -81,11 +90,15 @@ class Spool:
     def _keep(self, line: bytes) -> None:
         self.lines += 1
         self._waiting.append(line[:LONGEST_KEPT])
-        if len(self._waiting) >= PIECE_LINES:
+        self._held += len(self._waiting[-1])
+        if len(self._waiting) >= PIECE_LINES or self._held >= PIECE_BYTES:
             self._put(self._waiting)
-            self._waiting = []
+            self._waiting, self._held = [], 0
 
     def _put(self, lines: Sequence[bytes]) -> None:
+        disk = os.fstatvfs(self._file.fileno())
+        if disk.f_bavail * disk.f_frsize < LEAST_FREE:
+            raise NoRoom
         blob = self._seal.seal(b"\n".join(lines).decode("utf-8", ERRORS), self._path.stem)
         self._file.write(len(blob).to_bytes(HEAD_BYTES, "big") + blob)
 

@@ -14,6 +14,7 @@ from b2bua.api.models import Body, Shown
 from b2bua.api.paging import Listing, Paging
 from b2bua.api.problem import RETRY_SECONDS, ProblemError, documented
 from b2bua.api.webhook_sender import sender
+from b2bua.api.webhook_target import admit_address, admit_name
 from b2bua.api.webhooks import Target, send_test
 from cdr.store.database import StoreError
 from cdr.store.outbox import Dead, Outbox, parse_event_id
@@ -169,6 +170,8 @@ async def add_webhook(context: Ctx, caller: Owner, body: NewWebhook, response: R
         raise BindingError("provider", "R6", "must be given")
     caller.own(body.provider or caller.provider, "provider", "no such provider")
     _admit_reveal(caller, body.reveal)
+    if _bounded(context, caller):
+        admit_address(body.url)
     made = await context.store.webhooks.add(
         body.provider or caller.provider,
         body.url,
@@ -198,6 +201,8 @@ async def change_webhook(
 ) -> WebhookShown:
     """In force within a second."""
     _admit_reveal(caller, bool(body.reveal))
+    if body.url is not None and _bounded(context, caller):
+        admit_address(body.url)
     webhook = await context.store.webhooks.change(
         id,
         url=body.url,
@@ -267,10 +272,16 @@ async def redeliver(context: Ctx, caller: Owner, id: WebhookId, body: Redelivery
 async def test_webhook(context: Ctx, caller: Owner, id: WebhookId) -> Tried:
     """Sends one event of type `webhook.test`, now and once, and says what came of it."""
     webhook = await _wanted(context, caller, id)
+    if _bounded(context, caller):
+        await admit_name(webhook.url)
     secrets = await context.store.webhooks.secrets(id, context.clock())
     async with sender(context.settings.webhook_seconds) as send:
         answer = await send_test(send, Target(id, webhook.url, False, secrets), context.clock())
     return Tried(ok=not answer.error, status=answer.status, error=answer.error)
+
+
+def _bounded(context: Context, caller: Caller) -> bool:
+    return bool(caller.provider) and not context.settings.webhook_private
 
 
 def _admit_reveal(caller: Caller, reveal: bool) -> None:

@@ -37,7 +37,7 @@ async def sender(timeout_seconds: float) -> AsyncIterator[Send]:
     """What sends. An answer must be there `timeout_seconds` after the beginning. Over TLS the system's authorities are
     trusted.
 
-    Addresses are not looked at: who may set a webhook's may let this host send a POST to any port that it can reach.
+    Addresses are not looked at here: what a provider may set is looked at when it sets it.
     """
     limits = httpx.Limits(max_connections=None, max_keepalive_connections=256, keepalive_expiry=KEEP_ALIVE_SECONDS)
     async with httpx.AsyncClient(

@@ -110,6 +110,7 @@ def context_of(settings: Settings, store: Store) -> Context:
             replay_seconds=api.replay_seconds,
             webhook_seconds=api.webhook_seconds,
             webhook_parallel=api.webhook_parallel,
+            webhook_private=api.webhook_private,
         ),
         store=store,
         keys=KeyReader(settings.routing.store, settings.seal()),

@@ -155,6 +155,8 @@ def export_file(
 
     async def write(out: TextIO) -> None:
         async with binding_store(settings) as store:
+            if reveal:
+                await store.audit.note(now_ms(), who(), "reveal", "binding", "*", provider=provider)
             async for text in exported(
                 store.bindings,
                 form or _form_of(file),

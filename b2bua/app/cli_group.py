@@ -132,12 +132,21 @@ def remove(identifier: Id, config: Config = DEFAULT_CONFIG, as_json: Json = Fals
 def add_member(
     identifier: Id,
     numbers: Annotated[list[str], typer.Argument(metavar="NUMBER...", help="Real numbers.")],
+    real_name: Annotated[str, typer.Option(help="Reference of their real-name verification (R16).")] = "",
+    consent: Annotated[str, typer.Option(help="Reference of their consent (R16).")] = "",
     config: Config = DEFAULT_CONFIG,
     as_json: Json = False,
     reveal: Reveal = False,
 ) -> None:
-    """Add members: they may call on all bindings of the group from now on."""
-    _show_what(lambda store: store.groups.add_members(identifier, numbers, now_ms(), by=who()), config, as_json, reveal)
+    """Add members: they may call on all bindings of the group from now on. With such bindings, name the references."""
+    _show_what(
+        lambda store: store.groups.add_members(
+            identifier, numbers, now_ms(), real_name=real_name, consent=consent, by=who()
+        ),
+        config,
+        as_json,
+        reveal,
+    )
 
 
 @members.command("remove")

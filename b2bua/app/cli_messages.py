@@ -6,6 +6,7 @@ import typer
 
 from b2bua.app.cli_common import DEFAULT_CONFIG, Config, Json, NotFound, Row, settings_of, show_row, show_rows
 from b2bua.app.control import NoSwitch, ask
+from b2bua.app.deeds import ask_noted
 
 app = typer.Typer(help="Short messages that wait at the switch that runs here.", no_args_is_help=True)
 
@@ -30,7 +31,7 @@ def discard(
     as_json: Json = False,
 ) -> None:
     """Give up one message that waits for its next try."""
-    answer = ask(settings_of(config).ops.control_socket, command="discard", id=identifier)
+    answer = ask_noted(settings_of(config), "discard", "message", identifier, ("discard", "discarded", "not-discarded"))
     if answer.get("ok") is not True:
         raise NotFound(str(answer.get("error", f"no message {identifier}")))
     show_row({"id": identifier, "ok": True}, as_json)

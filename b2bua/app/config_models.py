@@ -279,6 +279,10 @@ class Api(Section):
     webhook_parallel: Annotated[Positive, Field(le=256)] = Field(
         default=8, description="Requests at one time to one webhook that answers; to one that fails there is one."
     )
+    webhook_private: Annotated[bool, Field(strict=True)] = Field(
+        default=False,
+        description="Let providers point webhooks at this host and at private addresses; operators may always.",
+    )
 
 
 class Log(Section):

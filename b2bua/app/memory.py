@@ -9,6 +9,7 @@ and begun anew, and never stops a call. Callers stand in it as keyed hashes, las
 import contextlib
 import sqlite3
 import threading
+import time
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -88,6 +89,8 @@ class Memory:
         self._seal = seal
         self._log = log
         self._reading: sqlite3.Connection | None = None
+        # Each try may keep the calls waiting, so after one that failed there is none for a while.
+        self._read_again = 0.0
         self._position: Position | None = None
         self._ahead: frozenset[str] = frozenset()
         self._counts: list[Counted] = []
@@ -122,14 +125,17 @@ class Memory:
         counters.fan_outs = 0
         return done
 
-    def total(self, binding: str) -> int:
-        """How many calls a binding was let through, as far as it is written down."""
+    def total(self, binding: str) -> int | None:
+        """How many calls a binding was let through, as far as it is written down; None while that cannot be read."""
         row = self._row("SELECT calls FROM totals WHERE binding = ?", binding)
-        return int(row[0]) if row else 0
+        return None if row is None else int(row[0]) if row else 0
 
-    def last_caller(self, binding: str) -> str:
-        """The last caller (E.164) of a binding's group, '' when none is written down."""
+    def last_caller(self, binding: str) -> str | None:
+        """The last caller (E.164) of a binding's group, '' when none is written down; None while that cannot be
+        read."""
         row = self._row("SELECT caller FROM last_callers WHERE binding = ?", binding)
+        if row is None:
+            return None
         if not row or not isinstance(row[0], bytes):
             return ""
         try:
@@ -204,17 +210,21 @@ class Memory:
 
     # the file
 
-    def _row(self, sql: str, binding: str) -> tuple[int] | tuple[bytes] | None:
+    def _row(self, sql: str, binding: str) -> tuple[int] | tuple[bytes] | tuple[()] | None:
+        """The row of a binding, () where there is none; None while the file cannot be read."""
+        if time.monotonic() < self._read_again:
+            return None
         try:
             if self._reading is None:
                 # closed by another thread, once nobody reads any more
                 place = f"{self._path.as_uri()}?mode=ro"
                 self._reading = sqlite3.connect(place, uri=True, timeout=0.01, check_same_thread=False)
             row: tuple[int] | tuple[bytes] | None = self._reading.execute(sql, (binding,)).fetchone()
-            return row
+            return row or ()
         except sqlite3.Error as error:
             self._failed(error)
             self._reading = None
+            self._read_again = time.monotonic() + RETRY_SECONDS
             return None
 
     def _load(self, now_ms: int) -> None:
@@ -370,7 +380,7 @@ def _count(attempt: SealedAttempted, policy: Policy, counters: Counters, last_ca
     )
     if claim is not None:
         counters.count(0, claim, "", attempt.business_user, attempt.scenario, attempt.arrived_ms)
-    if attempt.calling == "a" and attempt.mode in OF_GROUPS:
+    if call and attempt.calling == "a" and attempt.mode in OF_GROUPS:
         try:
             caller = parse_parties(seal.open(attempt.sealed, attempt.record_id)).a
         except ValueError:

@@ -43,7 +43,9 @@ def policy_families(figures: PolicyFigures) -> Iterable[Metric]:
         blocked.add_metric((kind,), entries)
     yield blocked
     yield CounterMetricFamily(
-        "x700_fan_out", "Callers that dialled more middle numbers than is natural, once a window", figures.fan_outs
+        "x700_fan_out",
+        "Times that a caller dialled more middle numbers, or as many more, than is natural",
+        figures.fan_outs,
     )
     yield CounterMetricFamily("x700_cut_calls", "Live calls ended by new entries of the block list", figures.cut_calls)
     yield GaugeMetricFamily("x700_counted_keys", "Entries of the tables that caps are counted in", figures.counted_keys)

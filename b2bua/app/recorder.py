@@ -36,6 +36,7 @@ HEARTBEAT_MS = 5_000  # the status is written so often even when nothing happens
 TEND_MS = 60_000  # between looks for attempts whose end was lost
 RETENTION_MS = 3_600_000  # between looks for months past retention
 OUTBOX_MS = 10_000  # between removals of what webhooks have been told
+OUTBOX_TRIES = 5  # before records go on without the outbox
 FIRST_RETRY_SECONDS = 0.2
 LONGEST_RETRY_SECONDS = 10.0
 
@@ -72,12 +73,14 @@ class Recorder:
         self._outbox = outbox
         self._subscribers = subscribers
         self._wanted: dict[str, list[Subscription]] = {}
-        self._webhooks: frozenset[str] | None = None  # None: nobody knows yet
+        self._webhooks: frozenset[str] = frozenset()
+        self._unknown = ""  # why nobody knows them
+        self._outbox_failures = 0  # since the outbox was last written
         self._retention_days = check_days(retention_days)
         self._now_ms = now_ms
         self._assembler = Assembler()
         self._position = Position()
-        self._stored = self._damaged = self._torn = 0
+        self._stored = self._damaged = self._torn = self._untold = 0
         self._error = ""
         self._tended_ms = self._beaten_ms = self._dropped_ms = self._outbox_ms = 0
 
@@ -140,6 +143,7 @@ class Recorder:
             torn=self._torn,
             partial=self._assembler.partial,
             interrupted=self._assembler.interrupted,
+            untold=self._untold,
             error=self._error,
         )
 
@@ -223,7 +227,10 @@ class Recorder:
         return await self._save(records, notices, batch.position)
 
     async def _save(self, records: list[Record], notices: list[Notice], position: Position) -> bool:
-        """Records first, position last: tried until it is done, or False when `stop` comes first."""
+        """Records first, position last: tried until it is done, or False when `stop` comes first.
+
+        An outbox that goes on refusing does not hold records up: what it would have told is lost.
+        """
         changes = self._assembler.changes()
         told = [
             (each.id, notice)
@@ -235,8 +242,7 @@ class Recorder:
         while True:
             try:
                 self._stored += await self._store.add(records)
-                if told:
-                    await self._outbox.add(told, self._now_ms())
+                refusal = await self._tell(told) if told else ""
                 await self._state.save(position, changes)
                 break
             except (StoreError, JournalError) as error:
@@ -244,27 +250,46 @@ class Recorder:
             if await _sleep(self._stop, delay):
                 return False
             delay = min(delay * 2, LONGEST_RETRY_SECONDS)
+        if refusal:
+            self._untold += len(told)
+            log.error("webhook_events_lost", events=len(told), error=refusal)
         self._position = position
         self._error = ""
         self._publish()
         return True
 
-    def _ask_subscribers(self) -> None:
-        """Who is to be told from now on. Records do not wait for it: in doubt it is who it was."""
+    async def _tell(self, told: Sequence[tuple[str, Notice]]) -> str:
+        """Write the outbox. StoreError while it is worth waiting for; then why it refuses, else ""."""
+        try:
+            await self._outbox.add(told, self._now_ms())
+        except StoreError as error:
+            self._outbox_failures += 1
+            if self._outbox_failures < OUTBOX_TRIES:
+                raise
+            return str(error)
+        self._outbox_failures = 0
+        return ""
+
+    def _ask_subscribers(self) -> bool:
+        """Who is to be told from now on; False when nobody knows. Records do not wait for it: in doubt it is who it
+        was."""
         try:
             found = self._subscribers()
         except BindingStoreError as error:
-            log.error("webhooks_unknown", error=str(error))
-            return
+            if str(error) != self._unknown:
+                self._unknown = str(error)
+                log.error("webhooks_unknown", error=self._unknown)
+            return False
+        self._unknown = ""
         self._webhooks = frozenset(each.id for each in found)
         self._wanted = {}
         for each in found:
             if each.events:
                 self._wanted.setdefault(each.provider, []).append(each)
+        return True
 
     async def _tidy_outbox(self, now_ms: int) -> None:
-        self._ask_subscribers()
-        if self._webhooks is None:
+        if not self._ask_subscribers():
             return
         try:
             await self._outbox.tend(now_ms, self._webhooks)

@@ -123,6 +123,10 @@ class Courier(Side):
         self._state = None
         self._errand.settled(self._last)
 
+    def stay(self) -> None:
+        """No other target, whatever comes of this one."""
+        self._targets = []
+
     def leave(self) -> None:
         """Nobody waits any more for what comes of it."""
         self._targets = []

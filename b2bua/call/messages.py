@@ -15,7 +15,7 @@ from b2bua.call.payload import ACCEPTED, ACCEPTED_WITHOUT_SMS, Kind, read_payloa
 from b2bua.call.privacy import claimed_caller
 from b2bua.call.recent import ACCEPTED as ACCEPTED_BEFORE
 from b2bua.call.recent import SEEN, Recent
-from b2bua.call.refusals import Local
+from b2bua.call.refusals import Local, Outcome
 from b2bua.call.settings import SwitchSettings
 from b2bua.call.short_message import ShortMessage, Stage
 from b2bua.call.statistics import Statistics
@@ -177,6 +177,9 @@ class Messages:
     def decided(self, query: Query, decision: Route | Refusal, verification: str) -> None:
         """Routing's answer; ignored when the message is over meanwhile."""
         message = self._messages.get(query.call)
+        if message is not None and message.stage is Stage.WAITING and query.callee:
+            message.judged(decision)
+            return
         if message is None or message.stage is not Stage.DECIDING:
             return
         message.verification = verification
@@ -226,18 +229,15 @@ class Messages:
 
     def cut(self, ends: Callable[[Binding, str, str, int], bool]) -> int:
         """End those that wait and of which ``ends(binding, caller, callee, utc_ms)`` says so (R12); how many. What is
-        under way goes on."""
+        under way gets no other try."""
         utc_ms = self._signalling.now.utc_ms
         found = [
             message
             for message in self._messages.values()
-            if message.stage is Stage.WAITING
-            and message.binding is not None
+            if message.binding is not None
             and ends(message.binding, message.caller_number, message.callee_number, utc_ms)
         ]
-        for message in found:
-            message.release(Local.BLOCKED)
-        return len(found)
+        return sum([message.block() for message in found])
 
     def discard(self, record_id: str) -> bool:
         """End one message that waits, for the operator; False when none of that id does."""
@@ -330,6 +330,10 @@ class Messages:
         """Put an event on its way to the journal."""
         self._interior.write(event)
 
+    def ask(self, query: Query) -> None:
+        """Put a question on its way to routing."""
+        self._interior.put_query(query)
+
     def keep(self, order: Write | Mark) -> None:
         """Put an order on its way to the disk."""
         self._orders.append(order)
@@ -396,7 +400,9 @@ class Messages:
         report.courier = None
 
     def over(self, message: ShortMessage, outcome: str, reason: str) -> None:
-        """A message has its record."""
+        """A message has its record. One that was not accepted may be tried again by another way (RFC 3263 §4.3)."""
+        if outcome in (Outcome.REFUSED, Outcome.DROPPED):
+            self._known.forget(message.key)
         self._messages.pop(message.handle, None)
         self._by_id.pop(message.record_id, None)
         statistics = self._interior.statistics
@@ -449,6 +455,7 @@ class Messages:
         elif known == SEEN:
             reason = Local.MERGED  # RFC 3261 §8.2.2.2
         if reason is not None:
+            message.key = ""  # another's, or never remembered
             message.reject(reason)
             return False
         self._known.add(message.key, SEEN, self._signalling.now.monotonic)

@@ -36,6 +36,11 @@ class Recent:
             self._renew(now)
         self._new[key] = known
 
+    def forget(self, key: str) -> None:
+        """It may come again as a new one."""
+        self._new.pop(key, None)
+        self._old.pop(key, None)
+
     def _age(self, now: float) -> None:
         if now - self._renewed_at >= SECONDS:
             if now - self._renewed_at >= 2 * SECONDS:

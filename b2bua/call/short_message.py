@@ -22,7 +22,7 @@ from b2bua.sip.transaction import Flow, ServerTransaction
 from cdr import record
 from routing.binding import Binding, Direction, Mode
 from routing.content import assess
-from routing.decide import Refusal, Route
+from routing.decide import Query, Reason, Refusal, Route
 from routing.numbers import bare_digits, format_middle, format_subscriber
 from routing.targets import Target, uri_host
 from routing.trunks import Trunk
@@ -40,6 +40,8 @@ MOST_ROUTES: Final = 20
 DRAINING_MS: Final = 5000
 # A kept message gets this many milliseconds more than the one before it until its first try after a start
 SPREAD_MS: Final = 10
+# Refusals of routing that may be others later; any other ends a message that waits
+PASSING: Final = frozenset((Reason.STORE_UNAVAILABLE, Reason.NO_ROUTE, Reason.OUTSIDE_HOURS))
 
 
 class Stage(IntEnum):
@@ -68,6 +70,7 @@ class MessageExchange(Roads, Protocol):
     def draining(self) -> bool: ...
 
     def write(self, event: record.Event) -> None: ...
+    def ask(self, query: Query) -> None: ...
     def keep(self, order: Write | Mark) -> None: ...
     def targets_for(self, callee: str) -> list[TargetState]: ...
     def carries(self, targets: list[TargetState], size: int) -> bool: ...
@@ -83,6 +86,7 @@ class ShortMessage(Timer):
 
     __slots__ = (
         "_accepted",
+        "_blocked",
         "_confirmed",
         "_egress",
         "_egress_call_id",
@@ -149,6 +153,7 @@ class ShortMessage(Timer):
         self.refusal_lines: tuple[str, ...] = ()
         self.kept = False  # the disk has it, or was asked to have it
         self._accepted = False
+        self._blocked = False  # since it was last put off
         self._side: Side | None = None
         self.courier: Courier | None = None
         self._targets: list[TargetState] = []
@@ -258,7 +263,7 @@ class ShortMessage(Timer):
                 self.kept = False
                 self._refuse(Local.MESSAGE_STORE_FAILED)
         elif self.stage is Stage.MARKING:
-            if done:
+            if done and not self._blocked:
                 self._send()
             else:
                 self._put_off(0)  # what may not be sent twice is not sent before the disk knows
@@ -273,7 +278,7 @@ class ShortMessage(Timer):
         self._answer(ACCEPTED, ())
         if exchange.settings.sms_report is Report.STORED:
             exchange.report(self, 0)
-        self._try()
+        self._go()  # once in any case, however short its time
 
     # the callee's side
 
@@ -305,6 +310,8 @@ class ShortMessage(Timer):
             self._finish(200, NORMAL, Outcome.DELIVERED, "callee")
         elif kept.state is Stored.SENDING:
             self._finish(408, NO_ANSWER, Outcome.UNKNOWN, "switch", Local.DELIVERY_UNKNOWN)
+        elif signalling.now.utc_ms >= self.expires_ms:
+            self._expire()
         else:
             self._wait_until(max(kept.due_ms, signalling.now.utc_ms + place * SPREAD_MS))
 
@@ -320,12 +327,39 @@ class ShortMessage(Timer):
             self._finish(200, NORMAL, Outcome.DELIVERED, "callee")
 
     def _try(self) -> None:
-        """A new round over all targets, if there are any and there is time."""
+        """A new round, if there is time and routing still says yes: the binding may have ended since (R4), or somebody
+        is blocked (R12)."""
         exchange = self.exchange
         now_ms = exchange.signalling.now.utc_ms
-        if now_ms >= self.expires_ms and self.tries:
+        if now_ms >= self.expires_ms:
             self._expire()
             return
+        self._wait(exchange.patience)  # no answer: it is asked again
+        exchange.ask(Query(self.handle, self.ingress, self.x, self.caller_number, False, "message", self.callee_number))
+
+    def judged(self, decision: Route | Refusal) -> None:
+        """What routing says to a new round."""
+        reason = decision.reason if isinstance(decision, Refusal) else None
+        if reason is not None and reason not in PASSING:
+            self._end(reason)
+        elif reason is not Reason.STORE_UNAVAILABLE and not self._still_for(decision.binding):
+            self._end(Reason.BINDING_ENDED)  # its numbers serve others by now
+        elif reason is not None:
+            self._note((f"switch:{reason}",))
+            self._put_off(0)
+        else:
+            self._go()
+
+    def _still_for(self, seen: Binding | None) -> bool:
+        """Whether this is the binding that the message came by, with the same callee."""
+        if seen is None or self.binding is None or seen.id != self.binding.id:
+            return False
+        return self.callee_number == (seen.b if self.calling == "a" else seen.a)
+
+    def _go(self) -> None:
+        """A round over all targets, if there are any."""
+        exchange = self.exchange
+        now_ms = exchange.signalling.now.utc_ms
         if exchange.draining:
             self._wait_until(now_ms + DRAINING_MS)  # for the process that comes next
             return
@@ -396,6 +430,8 @@ class ShortMessage(Timer):
             return False
         if self.stage is Stage.SENDING:
             self._confirmed = relay  # its network's answer to our MESSAGE is still under way
+            if self.courier is not None:
+                self.courier.stay()
         else:
             self._settle_report(relay)
         return True
@@ -415,9 +451,12 @@ class ShortMessage(Timer):
 
     def _put_off(self, asked_seconds: int) -> None:
         """Later again, twice as long as before; what the far end asked for goes first where it is longer."""
+        if self._blocked:
+            self._end(Local.BLOCKED)
+            return
         exchange = self.exchange
         settings = exchange.settings
-        self.exchange.drop_reference(self)
+        exchange.drop_reference(self)
         doublings = min(max(self.tries - 1, 0), 30)
         seconds = min(settings.retry_seconds * 2**doublings, settings.longest_retry_seconds)
         now_ms = exchange.signalling.now.utc_ms
@@ -454,8 +493,22 @@ class ShortMessage(Timer):
         elif self.stage is Stage.STORING:
             self._refuse(reason)
         else:
-            verdict = verdict_of(reason)
-            self._finish(verdict.status, verdict.q850, Outcome.FAILED, "switch", reason)
+            self._end(reason)
+
+    def _end(self, reason: str) -> None:
+        verdict = verdict_of(reason)
+        self._finish(verdict.status, verdict.q850, Outcome.FAILED, "switch", reason)
+
+    def block(self) -> bool:
+        """Somebody has blocked it (R12): it ends here, True, or with the try that is under way."""
+        if self.stage in (Stage.STORING, Stage.WAITING):
+            self.release(Local.BLOCKED)
+            return True
+        if self.stage is not Stage.DECIDING:  # routing refuses that itself
+            self._blocked = True
+            if self.courier is not None:
+                self.courier.stay()
+        return False
 
     def leave(self) -> None:
         """The process ends; who comes next finds it on the disk."""

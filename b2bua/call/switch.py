@@ -215,8 +215,6 @@ class Switch:
             if call is None:
                 self.counters.release(query.call)  # routing spoke after its end
             if query.kind == "message":
-                if isinstance(decision, Route) and decision.binding.group and decision.calling == "a":
-                    self.last_callers.note(decision.binding.id, decision.caller)
                 self.messages.decided(query, decision, verification)
                 self._settle(None)
             return

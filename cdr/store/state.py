@@ -31,7 +31,8 @@ _KEY_CHECK = "x700 records"
 
 
 class Status(msgspec.Struct, frozen=True):
-    """How the recorder fares. Counters run since it was started; `error` is "" or why it cannot store."""
+    """How the recorder fares. Counters run since it was started; `error` is "" or why it cannot store. `untold` events
+    are lost to webhooks because the outbox could not be written."""
 
     segment: int = 0
     offset: int = 0
@@ -42,6 +43,7 @@ class Status(msgspec.Struct, frozen=True):
     torn: int = 0
     partial: int = 0
     interrupted: int = 0
+    untold: int = 0
     error: str = ""
 
 

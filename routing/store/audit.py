@@ -10,7 +10,7 @@ from routing.store.database import Database
 from routing.store.pages import check_page
 from routing.terms import check_reference
 
-__all__ = ["Audit", "Deed", "check_reason", "note"]
+__all__ = ["Audit", "Deed", "check_reason", "made_ms", "note"]
 
 Detail = Mapping[str, object]
 
@@ -50,6 +50,18 @@ async def note(
     check_by(by)
     text = "{}" if not detail else json.dumps(detail, ensure_ascii=False)
     await database.many(_INSERT, [(at_ms, by, action, kind, identifier, reason, provider, text)])
+
+
+async def made_ms(database: Database, kind: str, identifier: str, provider: str = "") -> int | None:
+    """When something was added, within somebody's turn, even if it was removed since; None when it never was, or not
+    for this provider ('' asks of all)."""
+    for (at_ms,) in await database.rows(
+        "SELECT at_ms FROM audit WHERE id = ? AND +kind = ? AND action = 'add' AND (? = '' OR +provider = ?)"
+        " ORDER BY number DESC LIMIT 1",
+        (identifier, kind, provider, provider),
+    ):
+        return int(at_ms)
+    return None
 
 
 def check_by(by: str) -> None:
@@ -95,9 +107,11 @@ class Audit:
         """
         check_page(limit)
         conditions, values = ["1"], list[str | int]()
-        for column, value in (("provider", provider), ("kind", kind), ("id", identifier), ("who", by)):
+        # What picks the fewest comes first and leads the search. A unary plus keeps the planner from the index of
+        # another column, after which it might have to sort.
+        for column, value in (("id", identifier), ("provider", provider), ("who", by), ("kind", kind)):
             if value:
-                conditions.append(f"{column} = ?")
+                conditions.append(f"+{column} = ?" if values else f"{column} = ?")
                 values.append(value)
         if after:
             if not (after.isascii() and after.isdigit()):

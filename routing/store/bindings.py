@@ -13,7 +13,7 @@ from routing.groups import party
 from routing.ledger import Event
 from routing.numbers import parse_middle
 from routing.plan import BINDABLE, PREFIX_DIGITS
-from routing.registry import Scenario, State, check_terms
+from routing.registry import Scenario, check_terms
 from routing.store import audit, ledger
 from routing.store.allocation import Allocator
 from routing.store.batch import Batch
@@ -177,7 +177,10 @@ class Bindings:
         provider: str = "",
         revision: int = 0,
     ) -> Binding:
-        """Change the direction or the limits of a binding that has not ended; None leaves a thing as it is."""
+        """Change the direction or the limits of a binding that has not ended; None leaves a thing as it is.
+
+        What gives more than there was is a new right, and needs everybody in order (R7).
+        """
         async with self._database.transaction():
             number, detail = await self._standing_row(identifier, now_ms, provider, revision)
             old = detail.binding
@@ -190,7 +193,8 @@ class Bindings:
             )
             check_seconds(new.ring_seconds, new.longest_seconds)
             check_calls(new.most_calls)
-            scenario = await self._scenario(old)
+            wider = _gives_more(old, new)
+            scenario = await self._standing(old, now_ms) if wider else await self._scenario(old)
             if scenario is not None:
                 _check_terms(scenario, new)
             if new == old:
@@ -312,10 +316,9 @@ class Bindings:
         return await standing(self._database, binding.provider, binding.business_user, binding.scenario, now_ms)
 
     async def _scenario(self, binding: Binding) -> Scenario | None:
-        """The scenario of a binding while it is in force: what it says of terms. A suspended one says nothing (R7)."""
-        sql = f"SELECT {SCENARIO_COLUMNS} FROM scenarios WHERE business_user = ? AND name = ? AND state = ?"
-        values = (binding.business_user, binding.scenario, State.ACTIVE.value)
-        for row in await self._database.rows(sql, values):
+        """The scenario of a binding, in whatever state: what it says of terms holds all the same (R17)."""
+        sql = f"SELECT {SCENARIO_COLUMNS} FROM scenarios WHERE business_user = ? AND name = ?"
+        for row in await self._database.rows(sql, (binding.business_user, binding.scenario)):
             return scenario_of(row)
         return None
 
@@ -365,6 +368,21 @@ def _apart(requests: Sequence[BindingRequest]) -> Iterator[Sequence[BindingReque
         if request.client_token:
             tokens.add(request.client_token)
     yield requests[start:]
+
+
+def _gives_more(old: Binding, new: Binding) -> bool:
+    if new.direction is not old.direction and old.direction is not Direction.BOTH:
+        return True
+    if old.most_calls and not 0 < new.most_calls <= old.most_calls:
+        return True
+    # 0 seconds are as the switch is set: what that is, or that it is more, nobody knows here
+    return any(
+        asked != was and not 0 < asked < was
+        for was, asked in (
+            (old.ring_seconds, new.ring_seconds),
+            (old.longest_seconds, new.longest_seconds),
+        )
+    )
 
 
 def _check_terms(scenario: Scenario, binding: Binding) -> None:

@@ -15,6 +15,7 @@ from routing.store.database import Database, Value
 from routing.store.group_rows import groups_at
 from routing.store.pages import check_page
 from routing.store.reader import COLUMNS, binding_of
+from routing.store.standing import check_holder
 from routing.terms import check_reference
 
 __all__ = ["Groups"]
@@ -43,15 +44,17 @@ class Groups:
         check_reference("business_user", business_user)
         numbers = admit_members(members)
         async with self._database.transaction():
-            rows = await self._database.rows("SELECT provider FROM business_users WHERE id = ?", (business_user,))
+            rows = await self._database.rows(
+                "SELECT provider FROM business_users WHERE id = ? AND (? = '' OR provider = ?)",
+                (business_user, provider, provider),
+            )
+            # another provider's looks the same
             if not rows:
                 raise BindingError("business_user", "R6", "no such business user is registered")
             owner = rows[0][0]
-            if provider not in ("", owner):
-                raise BindingError("provider", "R6", "the business user belongs to another provider")
             group = Group(self._database.token(), owner, business_user, name, numbers, now_ms, 1)
             await self._database.rows(
-                "INSERT INTO groups SELECT ?, ifnull(max(number), 0) + 1, ?, ?, ?, ?, 1 FROM groups",
+                "INSERT INTO groups VALUES (?, ?, ?, ?, ?, 1)",
                 (group.id, owner, business_user, name, now_ms),
             )
             await self._insert_members(group.id, numbers, 0)
@@ -68,7 +71,7 @@ class Groups:
     ) -> tuple[Group, ...]:
         """Return groups, the oldest first: all, or those of a business user or of a provider.
 
-        The next page begins `after` the id of the last group of this one.
+        The next page begins `after` the id of the last group of this one, which may have been removed meanwhile.
         """
         check_page(limit)
         conditions, values = ["1"], list[Value]()
@@ -78,22 +81,37 @@ class Groups:
                 values.append(value)
         async with self._database.reading():
             if after:
-                if await self._find(after, provider) is None:
+                made_ms = await audit.made_ms(self._database, "group", after, provider)
+                if made_ms is None:
                     raise BindingError("after", "form", "no such group")
-                conditions.append("number > (SELECT number FROM groups WHERE id = ?)")
-                values.append(after)
-            sql = f"SELECT id FROM groups WHERE {' AND '.join(conditions)} ORDER BY number LIMIT ?"
+                conditions.append("(created_ms, id) > (?, ?)")
+                values += [made_ms, after]
+            sql = f"SELECT id FROM groups WHERE {' AND '.join(conditions)} ORDER BY created_ms, id LIMIT ?"
             identifiers = [identifier for (identifier,) in await self._database.rows(sql, (*values, limit))]
             found = await groups_at(self._database, identifiers)
             return tuple(found[identifier] for identifier in identifiers)
 
     async def add_members(
-        self, identifier: str, members: Sequence[str], now_ms: int, *, by: str, provider: str = "", revision: int = 0
+        self,
+        identifier: str,
+        members: Sequence[str],
+        now_ms: int,
+        *,
+        real_name: str = "",
+        consent: str = "",
+        by: str,
+        provider: str = "",
+        revision: int = 0,
     ) -> Group:
         """Add members, who may call on all bindings of the group at once. Those who are members already stay so.
 
-        BindingError of rule "key", and nothing has changed, when one of them has a key of a binding of the group.
+        BindingError of rule "key", and nothing has changed, when one of them has a key of a binding of the group; of R6
+        or R7 when there are such bindings, and the business user may give nobody new rights now; of R16 when there are,
+        and the references of the new members are missing. These are kept in the audit.
         """
+        references = {"real_name": real_name, "consent": consent}
+        for field, text in references.items():
+            check_reference(field, text)
         async with self._database.transaction():
             group = await self._group(identifier, provider, revision)
             fresh = admit_members(members, group.members)
@@ -103,10 +121,16 @@ class Groups:
                 "SELECT ifnull(max(place), 0) FROM members WHERE party_group = ?", (identifier,)
             )
             await self._insert_members(identifier, fresh, last + 1)
-            for part in await self._held_bindings(identifier, now_ms):
+            held = await self._held_bindings(identifier, now_ms)
+            if held:
+                await check_holder(self._database, group.provider, group.business_user, now_ms)
+                for field, text in references.items():
+                    if not text.strip():
+                        raise BindingError(field, "R16", "must be given: the group has bindings that have not ended")
+            for part in held:
                 await self._give_keys(part, fresh, now_ms)
             await self._touch(identifier)
-            await self._note(now_ms, by, "add members", group, detail={"members": len(fresh)})
+            await self._note(now_ms, by, "add members", group, detail={"members": len(fresh), **references})
             return await self._group(identifier, "", 0)
 
     async def remove_member(

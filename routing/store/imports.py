@@ -19,10 +19,14 @@ from routing.store.bindings import Bindings
 from routing.store.database import Database
 from routing.store.pages import check_page
 
-__all__ = ["FORGOTTEN_MS", "ImportJob", "ImportState", "Imports", "Piece"]
+__all__ = ["FORGOTTEN_MS", "MOST_FAULTS", "MOST_RUNNING", "ImportJob", "ImportState", "Imports", "Piece"]
 
 # How long what became of a file can be looked up.
 FORGOTTEN_MS: Final = 30 * KEPT_MS
+# A provider's files that wait or are under way at one time.
+MOST_RUNNING: Final = 8
+# Lines told of; a file with more of them is not read to its end.
+MOST_FAULTS: Final = 10_000
 
 _COLUMNS: Final = (
     "id, provider, who, format, bytes, lines, state, header, place, line, bound, refused, created_ms, ended_ms"
@@ -32,7 +36,8 @@ _OWN: Final = "(? = '' OR provider = ?)"
 
 
 class ImportState(StrEnum):
-    """State of an import. FAILED: the file as a whole cannot be read; its one fault says why."""
+    """State of an import. FAILED: the file as a whole cannot be read, or too many of its lines are wrong; its fault of
+    line 0 or 1 says why."""
 
     RUNNING = "running"
     DONE = "done"
@@ -98,18 +103,25 @@ class Imports:
         provider: str = "",
         idempotency_key: str = "",
     ) -> ImportJob:
-        """Note a file that lies ready. The same file with the same key, within a day, is the import that there is:
-        then its id is another than `identifier`."""
+        """Note a file that lies ready. The same file with the same key of the same provider, or by the same where there
+        is none, is within a day the import that there is: then its id is another than `identifier`."""
         async with self._database.transaction():
             if idempotency_key:
                 for found, known in await self._database.rows(
-                    "SELECT id, digest FROM imports WHERE who = ? AND idempotency_key = ? AND created_ms > ?",
-                    (by, idempotency_key, now_ms - KEPT_MS),
+                    "SELECT id, digest FROM imports WHERE idempotency_key = ? AND created_ms > ? AND provider = ?"
+                    " AND (provider <> '' OR who = ?)",
+                    (idempotency_key, now_ms - KEPT_MS, provider, by),
                 ):
                     if known != digest:
                         text = "was used for another file within the last day"
                         raise Conflict("Idempotency-Key", "key", text)
                     return await self._job(found, "")
+            if provider:
+                ((running,),) = await self._database.rows(
+                    "SELECT count(*) FROM imports WHERE provider = ? AND state = 'running'", (provider,)
+                )
+                if running >= MOST_RUNNING:
+                    raise Conflict("", "form", f"{MOST_RUNNING} imports are under way; send it when one has ended")
             await self._database.rows("DELETE FROM imports WHERE ended_ms BETWEEN 1 AND ?", (now_ms - FORGOTTEN_MS,))
             await self._database.rows(
                 "INSERT INTO imports"
@@ -167,15 +179,21 @@ class Imports:
                     if isinstance(answer, BindingError)
                 ),
             ]
-            await self._add_faults(identifier, faults)
             refused = len(faults)
             bound = len(piece.requests) - (refused - len(piece.faults))
+            hopeless = not piece.last and job.refused + refused >= MOST_FAULTS
+            if hopeless:
+                wrong = job.refused + refused
+                text = f"{wrong} lines are wrong; mend them and send it again from line {piece.line + 1}"
+                faults.append(Fault(0, "file", "form", text))
+            await self._add_faults(identifier, faults)
+            state = "failed" if hopeless else "done" if piece.last else "running"
             await self._database.rows(
                 "UPDATE imports SET header = ?, place = ?, line = ?, bound = bound + ?, refused = refused + ?,"
                 " state = ?, ended_ms = ? WHERE id = ?",
                 (
                     piece.header, piece.place, piece.line, bound, refused,
-                    "done" if piece.last else "running", now_ms if piece.last else 0, identifier,
+                    state, 0 if state == "running" else now_ms, identifier,
                 ),
             )  # fmt: skip
             return await self._job(identifier, "")

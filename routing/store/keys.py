@@ -65,15 +65,22 @@ class Keys:
                 f"SELECT id FROM api_keys WHERE replaces = ? AND {_VALID}", (identifier, now_ms)
             ):
                 raise Conflict("id", "key", f"was rotated already: {successor} follows it")
-            await self._database.rows(
-                f"UPDATE api_keys SET revoked_ms = ?, reason = 'rotated' WHERE id = ? AND {_VALID}",
+            for (ended,) in await self._database.rows(
+                f"UPDATE api_keys SET revoked_ms = ?, reason = 'rotated' WHERE id = ? AND {_VALID} RETURNING id",
                 (now_ms, old.replaces, now_ms),
-            )
+            ):
+                await audit.note(self._database, now_ms, by, "revoke", "key", ended, "rotated", provider=old.provider)
             ends = now_ms + overlap_ms
             if old.expires_ms:
                 ends = min(ends, old.expires_ms)
-            await self._database.rows("UPDATE api_keys SET expires_ms = ? WHERE id = ?", (ends, identifier))
-            return await self._insert(old.name, old.role, old.provider, old.expires_ms, identifier, now_ms, by)
+            ((full_ms,),) = await self._database.rows(
+                "UPDATE api_keys SET expires_ms = ? WHERE id = ? RETURNING full_ms", (ends, identifier)
+            )
+            detail = {"expires_ms": [old.expires_ms, ends]}
+            await audit.note(
+                self._database, now_ms, by, "rotate", "key", identifier, detail=detail, provider=old.provider
+            )
+            return await self._insert(old.name, old.role, old.provider, full_ms, identifier, now_ms, by)
 
     async def revoke(self, identifier: str, *, reason: str, now_ms: int, by: str, provider: str = "") -> ApiKey:
         """End a key at once and for good."""
@@ -119,10 +126,11 @@ class Keys:
         signing = self._database.seal.seal(signing_key(secret).hex())
         values: tuple[Value, ...] = (
             identifier, name, role.value, provider, digest_of(secret), signing, replaces, now_ms, expires_ms,
+            expires_ms,
         )  # fmt: skip
         await self._database.rows(
-            "INSERT INTO api_keys (id, name, role, provider, hash, signing, replaces, created_ms, expires_ms)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            "INSERT INTO api_keys (id, name, role, provider, hash, signing, replaces, created_ms, expires_ms, full_ms)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             values,
         )
         detail = {"role": role.value, "provider": provider, "replaces": replaces}

@@ -85,7 +85,9 @@ class Ledger:
             )
             found = holders(map(_entry, rows), at_ms)
             detail = {"at_ms": at_ms, "bindings": [entry.binding for entry, _, _ in found]}
-            await audit.note(self._database, now_ms, by, "trace", "number", str(number), purpose, detail)
+            await audit.note(
+                self._database, now_ms, by, "trace", "number", str(number), purpose, detail, provider=provider
+            )
             open_ = self._database.seal.open
             return tuple(_holding(entry, begun, until, open_(entry.parties)) for entry, begun, until in found)
 

@@ -43,9 +43,9 @@ class Registry:
         audit.check_reason(reason, required=False)
         shape = SHAPES[type(value)]
         async with self._database.transaction():
-            owner = await self._owner(value)
-            if provider not in ("", owner):
-                raise BindingError("provider", "R6", "another provider's business is not yours to register")
+            owner = await self._owner(value, provider)
+            if provider and isinstance(value, Contract):
+                await self._refuse_undoing(value)
             row = (*shape.row(value), State.ACTIVE.value, reason, now_ms, 1)
             key = row[: len(shape.key)]
             if await self._rows(shape, [f"{column} = ?" for column in shape.key], key):
@@ -111,6 +111,8 @@ class Registry:
             for name in shape.names()[: shape.fixed]:
                 if name in detail:
                     raise BindingError(name, "R5", f"of a {_word(shape)} cannot be changed")
+            if provider and isinstance(value, Contract) and not detail.keys().isdisjoint(("starts_ms", "ends_ms")):
+                await self._refuse_undoing(value)
             if not detail:
                 same: T = shape.value(old)
                 return same
@@ -204,14 +206,26 @@ class Registry:
             if await self.get(type(value), value.id) is None:
                 await self.add(value, now_ms, by=by)
 
-    async def _owner(self, value: Resource) -> str:
-        """The provider something would belong to; it and the business user must be there and not gone."""
+    async def _refuse_undoing(self, contract: Contract) -> None:
+        """What the operator has suspended or terminated, a provider does not replace by a contract of its own (R7)."""
+        conditions = ("provider = ?", "business_user = ?", "state <> 'active'")
+        for row in await self._rows(SHAPES[Contract], conditions, (contract.provider, contract.business_user)):
+            raise Conflict(
+                "business_user", "R7", f"contract {row[0]} with it is {row[-4]}; only the operator can go on from there"
+            )
+
+    async def _owner(self, value: Resource, asker: str) -> str:
+        """The provider something would belong to; it and the business user must be there and not gone. An `asker`, the
+        provider who asks, learns nothing of what is not its own, not even that it is there."""
+        claimed = value.id if isinstance(value, Provider) else "" if isinstance(value, Scenario) else value.provider
+        if asker and claimed not in ("", asker):
+            raise BindingError("provider", "R6", "another provider's business is not yours to register")
         if isinstance(value, Provider):
             return value.id
         if isinstance(value, BusinessUser):
             owner = value.provider
         else:
-            user = await self._row(SHAPES[BusinessUser], value.business_user, "")
+            user = await self._row(SHAPES[BusinessUser], value.business_user, asker)
             if user is None:
                 raise BindingError("business_user", "R6", "no such business user is registered")
             owner = str(user[1])

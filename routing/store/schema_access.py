@@ -3,7 +3,8 @@
 from typing import Final
 
 ACCESS: Final[tuple[str, ...]] = (
-    # `hash` proves a key that is shown; `signing`, sealed, checks signatures made with one that is not.
+    # `hash` proves a key that is shown; `signing`, sealed, checks signatures made with one that is not. `full_ms` is
+    # the expires_ms that it was made with: rotation moves its own, and its successors inherit this one.
     """
     CREATE TABLE api_keys (
         id TEXT PRIMARY KEY CHECK (length(id) BETWEEN 1 AND 64),
@@ -15,6 +16,7 @@ ACCESS: Final[tuple[str, ...]] = (
         replaces TEXT NOT NULL DEFAULT '',
         created_ms INTEGER NOT NULL,
         expires_ms INTEGER NOT NULL DEFAULT 0,
+        full_ms INTEGER NOT NULL DEFAULT 0,
         revoked_ms INTEGER NOT NULL DEFAULT 0,
         reason TEXT NOT NULL DEFAULT '',
         used_ms INTEGER NOT NULL DEFAULT 0

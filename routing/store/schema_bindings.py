@@ -13,7 +13,6 @@ BINDINGS: tuple[str, ...] = (
     """
         CREATE TABLE groups (
             id TEXT PRIMARY KEY,
-            number INTEGER NOT NULL UNIQUE,
             provider TEXT NOT NULL REFERENCES providers (id),
             business_user TEXT NOT NULL REFERENCES business_users (id),
             name TEXT NOT NULL,
@@ -21,7 +20,8 @@ BINDINGS: tuple[str, ...] = (
             revision INTEGER NOT NULL
         ) STRICT, WITHOUT ROWID
     """,
-    "CREATE INDEX groups_of ON groups (business_user, number)",
+    "CREATE INDEX groups_of ON groups (business_user, created_ms, id)",
+    "CREATE INDEX groups_by_age ON groups (created_ms, id)",
     # The switch asks for (party_group, member), the keyed hash of a real number; `sealed` is the number itself.
     """
         CREATE TABLE members (

@@ -103,7 +103,11 @@ REGISTRY: tuple[str, ...] = (
             detail TEXT NOT NULL
         ) STRICT
     """,
-    "CREATE INDEX audit_of ON audit (kind, id, number)",
+    # one for each way to ask, in the order of the answer
+    "CREATE INDEX audit_of ON audit (id, number)",
+    "CREATE INDEX audit_of_provider ON audit (provider, number)",
+    "CREATE INDEX audit_of_kind ON audit (kind, number)",
+    "CREATE INDEX audit_by ON audit (who, number)",
     *append_only("audit", "number"),
     # One row for whatever changed who holds a middle number, until when, or who is behind it. A number is an integer
     # here, so that the index that is written in random order stays small. `parties` is sealed as in bindings.

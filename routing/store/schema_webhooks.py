@@ -23,5 +23,5 @@ WEBHOOKS: Final[tuple[str, ...]] = (
         old_secret BLOB NOT NULL DEFAULT x''
     ) STRICT
     """,
-    "CREATE INDEX webhooks_of_provider ON webhooks (provider, number)",
+    "CREATE INDEX webhooks_of_provider ON webhooks (provider, created_ms, id)",
 )

@@ -48,11 +48,11 @@ async def check_holder(database: Database, provider: str, business_user: str, no
 
 
 def _check(row: Any, provider: str, business_user: str) -> str:
-    if row is None:
-        raise BindingError("business_user", "R6", "no such business user is registered")
+    # one answer for both: whose another provider's business users are is not to be found out
+    if row is None or provider not in ("", row[0]):
+        whose = "of this provider " if provider else ""
+        raise BindingError("business_user", "R6", f"no such business user {whose}is registered")
     own, provider_state, user_state, covered = row
-    if provider not in ("", own):
-        raise BindingError("provider", "R6", f"business user {business_user} belongs to another provider")
     if provider_state != State.ACTIVE.value:
         raise BindingError("provider", "R7", f"provider {own} is {provider_state}")
     if user_state != State.ACTIVE.value:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 from routing.errors import BindingError, Conflict, NotFound, StaleRevision
-from routing.store.audit import note
+from routing.store.audit import made_ms, note
 from routing.store.database import Database
 from routing.store.pages import check_page
 from routing.store.reader import TROUBLE, absolute, check_fit, trouble
@@ -81,19 +81,19 @@ class Webhooks:
         return webhook, secret
 
     async def list(self, after: str = "", limit: int = 100, provider: str = "") -> tuple[Webhook, ...]:
-        """Webhooks of one provider or of all, the oldest first; the next page begins `after` the last id of this."""
+        """Webhooks of one provider or of all, the oldest first; the next page begins `after` the last id of this,
+        which may have been removed meanwhile."""
         check_page(limit)
         async with self._database.reading():
-            begin = 0
+            begin: int | None = 0
             if after:
-                found = await self._database.rows("SELECT number FROM webhooks WHERE id = ?", (after,))
-                if not found:
+                begin = await made_ms(self._database, "webhook", after, provider)
+                if begin is None:
                     raise BindingError("after", "form", "no such webhook")
-                begin = found[0][0]
             rows = await self._database.rows(
-                f"SELECT {_COLUMNS} FROM webhooks WHERE number > ? AND (? = '' OR provider = ?)"
-                " ORDER BY number LIMIT ?",
-                (begin, provider, provider, limit),
+                f"SELECT {_COLUMNS} FROM webhooks WHERE (created_ms, id) > (?, ?) AND (? = '' OR provider = ?)"
+                " ORDER BY created_ms, id LIMIT ?",
+                (begin, after, provider, provider, limit),
             )
             return tuple(webhook_of(row) for row in rows)
 
@@ -222,8 +222,8 @@ class Webhooks:
 class Subscribers:
     """Who is to be told, for the process that collects events: read-only, synchronous, from the file that writers fill.
 
-    A webhook that is paused wants no events, but is there: what waits for it is kept. A file that is not there yet, or
-    that nobody has brought to this program's schema yet, has no webhooks.
+    A webhook that is paused wants no events, but is there: what waits for it is kept. A file that is not there, or that
+    nobody has brought to this program's schema yet, is an error: "no webhooks" would drop all that waits.
     """
 
     # Readers of a WAL file wait only while a crash is repaired.
@@ -241,12 +241,7 @@ class Subscribers:
             if self._file != (status.st_dev, status.st_ino):
                 self.close()
             connection = self._connection or self._connect()
-            if connection is None:
-                return ()
             rows = connection.execute("SELECT id, provider, events, active FROM webhooks").fetchall()
-        except FileNotFoundError:
-            self.close()
-            return ()
         except TROUBLE as error:
             self.close()
             raise trouble(self._path, error) from error
@@ -258,7 +253,7 @@ class Subscribers:
             self._connection.close()
         self._connection = None
 
-    def _connect(self) -> sqlite3.Connection | None:
+    def _connect(self) -> sqlite3.Connection:
         status = self._path.stat()
         connection = sqlite3.connect(
             f"{self._path.as_uri()}?mode=ro", uri=True, isolation_level=None, timeout=self._PATIENCE_SECONDS
@@ -267,12 +262,11 @@ class Subscribers:
             (version,) = connection.execute("PRAGMA user_version").fetchone()
             (application,) = connection.execute("PRAGMA application_id").fetchone()
             check_fit(application, version)
+            if version < VERSION:
+                raise ValueError(f"is of version {version} yet; the next program that writes it brings it to {VERSION}")
         except BaseException:
             connection.close()
             raise
-        if version < VERSION:
-            connection.close()
-            return None
         self._connection, self._file = connection, (status.st_dev, status.st_ino)
         return connection
 

@@ -251,3 +251,25 @@ async def test_an_export_is_masked_and_a_table_if_wanted(api: World) -> None:
     ((row,)) = list(csv.DictReader(io.StringIO(answer.text)))
     assert (row["a"], row["b"], row["provider"]) == ("138****8000", "139****9000", PROVIDER)
     assert (await api.other.get("/v1/bindings/export")).text == ""
+
+
+async def test_numbers_shown_in_full_are_in_the_audit(api: World) -> None:
+    made = (await api.platform.post("/v1/bindings", binding())).json()
+    group = await api.store.groups.add(USER, "couriers", ("13500135000",), NOW, by="test")
+    paths = ("bindings", f"bindings/{made['id']}", "bindings/export", "groups", f"groups/{group.id}")
+    for path in paths:
+        assert (await api.platform.get(f"/v1/{path}")).status_code == 200
+        assert (await api.auditor.get(f"/v1/{path}?reveal=true")).status_code == 403
+    deeds = await api.store.audit.list(provider=PROVIDER)
+    assert [deed for deed in deeds if deed.action == "reveal"] == []
+    for path in paths:
+        assert (await api.platform.get(f"/v1/{path}?reveal=true")).status_code == 200
+    deeds = await api.store.audit.list(provider=PROVIDER)
+    assert [(deed.kind, deed.id) for deed in reversed(deeds) if deed.action == "reveal"] == [
+        ("binding", "*"),
+        ("binding", made["id"]),
+        ("binding", "*"),
+        ("group", "*"),
+        ("group", group.id),
+    ]
+    assert {deed.by for deed in deeds if deed.action == "reveal"} == {f"key:{api.platform.key.split('_')[1]}"}

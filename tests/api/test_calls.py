@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from routing.errors import StoreError
 from tests.api.world import OTHER, PROVIDER, World
 
 CALL: dict[str, Any] = {
@@ -67,14 +68,35 @@ async def test_one_call_is_asked_for_by_its_id(api: World) -> None:
 
 
 async def test_hanging_up_says_whose_call_it_must_be_and_is_in_the_audit(api: World) -> None:
-    api.switch.answer = {"ok": True}
+    api.switch.answer = {"ok": True, "calls": [CALL]}
     answer = await api.platform.post("/v1/calls/call-1/hang-up")
     assert (answer.status_code, answer.content) == (204, b"")
-    assert api.switch.asked == [{"command": "hangup", "id": "call-1", "provider": PROVIDER}]
-    (deed,) = await api.store.audit.list(kind="call")
-    assert (deed.action, deed.id, deed.provider) == ("hang-up", "call-1", PROVIDER)
+    assert api.switch.asked == [
+        {"command": "calls", "provider": PROVIDER, "id": "call-1", "limit": 1},
+        {"command": "hangup", "id": "call-1", "provider": PROVIDER},
+    ]
+    done, asked = await api.store.audit.list(kind="call")
+    assert (asked.action, asked.id, asked.provider) == ("hang-up", "call-1", PROVIDER)
+    assert (done.action, done.id, done.provider) == ("hung-up", "call-1", PROVIDER)
     await api.operator.post("/v1/calls/call-1/hang-up")
-    assert api.switch.asked[1]["provider"] == ""
+    assert api.switch.asked[3]["provider"] == ""
+    assert [deed.provider for deed in await api.store.audit.list(kind="call")] == [PROVIDER] * 4
+
+
+async def test_no_call_is_cut_that_the_audit_could_not_note(api: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def fail(*_: object, **__: object) -> None:
+        raise StoreError("the disk is full")
+
+    api.switch.answer = {"ok": True, "calls": [CALL]}
+    monkeypatch.setattr(api.store.audit, "note", fail)
+    assert (await api.operator.post("/v1/calls/call-1/hang-up")).status_code == 503
+    assert [asked["command"] for asked in api.switch.asked] == ["calls"]
+
+
+async def test_a_call_that_ends_meanwhile_is_not_there_and_the_audit_says_it_was_asked_for(api: World) -> None:
+    api.switch.answer = {"error": "no live call has this id", "calls": [CALL]}
+    assert (await api.platform.post("/v1/calls/call-1/hang-up")).status_code == 404
+    assert [deed.action for deed in await api.store.audit.list(kind="call")] == ["not-hung-up", "hang-up"]
 
 
 async def test_a_call_that_is_over_or_anothers_is_not_there(api: World) -> None:

@@ -4,6 +4,7 @@ import sqlite3
 
 import pytest
 
+from routing.access import Role
 from routing.errors import StoreError
 from routing.store.answers import KEPT_MS
 from tests.api.things import binding
@@ -60,6 +61,33 @@ async def test_keys_of_the_api_do_not_share_them(api: World) -> None:
     for client in (api.platform, api.operator):
         assert (await client.post("/v1/groups", GROUP, headers=ONCE)).status_code == 201
     assert await groups(api) == 2
+
+
+async def test_the_keys_of_a_provider_share_them(api: World) -> None:
+    """So that what was begun with a key may be asked again with the one that follows it."""
+    later = api.client(await api.key(Role.PROVIDER, PROVIDER))
+    batch = {"items": [binding(a="13800138009", order_id="o-9")]}
+    for path, body in (("/v1/groups", GROUP), ("/v1/bindings", binding()), ("/v1/bindings/batch", batch)):
+        once = {"Idempotency-Key": f"order-{path.rpartition('/')[2]}"}
+        first = await api.platform.post(path, body, headers=once)
+        assert (await later.post(path, body, headers=once)).json() == first.json()
+    assert await groups(api) == 1
+    assert len(await api.store.bindings.list()) == 2
+    kind = {**ONCE, "Content-Type": "text/csv"}
+    files = [await client("POST", "/v1/imports", content=b"", headers=kind) for client in (api.platform, later)]
+    assert files[0].json()["id"] == files[1].json()["id"]
+    theirs = await api.other("POST", "/v1/imports", content=b"", headers=kind)
+    assert theirs.json()["id"] != files[0].json()["id"]
+
+
+async def test_who_was_behind_a_number_is_noted_each_time(api: World) -> None:
+    x = (await api.platform.post("/v1/bindings", binding())).json()["x"]
+    for _ in range(2):
+        body = {"at_ms": NOW, "purpose": "case"}
+        answer = await api.platform.post(f"/v1/numbers/{x}/holders?reveal=true", body, headers=ONCE)
+        assert (answer.status_code, "idempotent-replayed" in answer.headers) == (200, False)
+    deeds = await api.store.audit.list(kind="number", provider=PROVIDER)
+    assert [(deed.action, deed.id) for deed in deeds] == [("trace", x), ("trace", x)]
 
 
 async def test_what_was_refused_may_be_asked_again(api: World) -> None:

@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 
-from b2bua.api.spool import PIECE_LINES, Spool, read_piece
+from b2bua.api.imports import MOST_UPLOADS
+from b2bua.api.spool import PIECE_BYTES, PIECE_LINES, Spool, read_piece
 from routing.bulk import LONGEST_LINE
 from routing.errors import StoreError
-from routing.store.imports import FORGOTTEN_MS
+from routing.store.imports import FORGOTTEN_MS, MOST_RUNNING
 from tests.api.things import binding
 from tests.api.world import NOW, OTHER, PROVIDER, World, world
 
@@ -302,3 +303,79 @@ def test_a_line_without_end_is_cut(tmp_path: Path, api_seal: Any) -> None:
     (long, short), _, last = read_piece(tmp_path / "f.sealed", 0, api_seal)
     assert LONGEST_LINE < len(long) <= 4 * (LONGEST_LINE + 1)
     assert (short, last, spool.lines) == ("short", True, 2)
+
+
+# what a provider's files may take
+
+
+async def test_so_many_files_of_a_provider_are_under_way_at_most(api: World) -> None:
+    api.store.imports.arrived.set = lambda: None  # type: ignore[method-assign]
+    first = await post(api, lines(row(0)), **{"Idempotency-Key": "first"})
+    for number in range(1, MOST_RUNNING):
+        await post(api, lines(row(number)))
+    more = await api.platform("POST", "/v1/imports", content=lines(row(9)), headers=LINES)
+    assert more.status_code == 409
+    assert len([*(api.directory / "imports").iterdir()]) == MOST_RUNNING
+    assert (await post(api, lines(row(0)), **{"Idempotency-Key": "first"}))["id"] == first["id"]
+    for client in (api.other, api.operator):
+        assert (await client("POST", "/v1/imports", content=b"", headers=LINES)).status_code == 202
+    await api.platform.post(f"/v1/imports/{first['id']}/cancel", {"reason": "room"})
+    await post(api, lines(row(9)))
+
+
+async def test_so_many_files_of_a_provider_come_in_at_a_time(api: World) -> None:
+    go, here = asyncio.Event(), asyncio.Semaphore(0)
+
+    async def slow() -> Any:
+        yield lines(row(1))
+        here.release()
+        await go.wait()
+
+    uploads = [
+        asyncio.create_task(api.platform("POST", "/v1/imports", content=slow(), headers=LINES))
+        for _ in range(MOST_UPLOADS)
+    ]
+    for _ in range(MOST_UPLOADS):
+        await here.acquire()
+    assert (await api.platform("POST", "/v1/imports", content=b"", headers=LINES)).status_code == 409
+    assert (await api.other("POST", "/v1/imports", content=b"", headers=LINES)).status_code == 202
+    go.set()
+    assert {(await upload).status_code for upload in uploads} == {202}
+    await post(api, b"")
+
+
+async def test_a_file_of_nothing_but_errors_is_not_read_to_its_end(api: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("routing.store.imports.MOST_FAULTS", PIECE_LINES)
+    made = await post(api, b"x\n" * (3 * PIECE_LINES))
+    done = await ended(api, made["id"])
+    assert (done["state"], done["refused"], done["line"]) == ("failed", PIECE_LINES, PIECE_LINES)
+    assert done["ended_ms"] == NOW
+    told = [json.loads(line) for line in (await errors(api, made["id"])).splitlines()]
+    assert len(told) == PIECE_LINES + 1
+    assert (told[0]["line"], told[0]["message"]) == (
+        0,
+        f"{PIECE_LINES} lines are wrong; mend them and send it again from line {PIECE_LINES + 1}",
+    )
+    assert [*(api.directory / "imports").iterdir()] == []
+
+
+async def test_a_disk_that_is_nearly_full_takes_no_file(api: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("b2bua.api.spool.LEAST_FREE", 1 << 62)
+    answer = await api.platform("POST", "/v1/imports", content=lines(row(1)), headers=LINES)
+    assert (answer.status_code, answer.headers["retry-after"]) == (503, "60")
+    assert [*(api.directory / "imports").iterdir()] == []
+    assert await api.store.imports.list() == ()
+
+
+def test_a_piece_of_long_lines_ends_early(tmp_path: Path, api_seal: Any) -> None:
+    spool = Spool(tmp_path / "f.sealed", api_seal)
+    line = b"x" * (PIECE_BYTES // 20)
+    for _ in range(45):
+        spool.write(line + b"\n")
+    spool.finish()
+    sizes: list[int] = []
+    place, last = 0, False
+    while not last:
+        piece, place, last = read_piece(tmp_path / "f.sealed", place, api_seal)
+        sizes.append(len(piece))
+    assert sizes == [21, 21, 3]

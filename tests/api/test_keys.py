@@ -129,6 +129,19 @@ async def test_rotation_makes_no_key_live_longer(api: World) -> None:
     assert (await api.operator.get(f"/v1/keys/{key['id']}")).json()["expires_ms"] == NOW + HOUR
 
 
+async def test_a_successor_made_anew_lives_as_long_as_its_key_was_to_and_all_that_ended_is_noted(api: World) -> None:
+    for expires in (0, NOW + 9 * DAY):
+        first = await made(api, expires_ms=expires)
+        second = (await api.operator.post(f"/v1/keys/{first['id']}/rotate", {"overlap_ms": HOUR})).json()
+        await api.operator.post(f"/v1/keys/{second['id']}/revoke", {"reason": "never arrived"})
+        third = (await api.operator.post(f"/v1/keys/{first['id']}/rotate", {"overlap_ms": HOUR})).json()
+        assert (second["expires_ms"], third["expires_ms"]) == (expires, expires)
+        await api.operator.post(f"/v1/keys/{third['id']}/rotate", {"overlap_ms": HOUR})
+        deeds = await api.store.audit.list(kind="key", identifier=first["id"])
+        assert [deed.action for deed in deeds] == ["revoke", "rotate", "rotate", "add"]
+        assert deeds[-2].detail == {"expires_ms": [expires, NOW + HOUR]}
+
+
 @pytest.mark.parametrize("overlap", [-1, 91 * DAY])
 async def test_an_overlap_has_bounds(api: World, overlap: int) -> None:
     key = await made(api)

@@ -86,7 +86,7 @@ async def test_everything_a_binding_needs_is_registered_through_the_api(api: Wor
         ("/v1/scenarios", {"business_user": USER, "name": "x", "windows": ["at night"]}, "windows", "form"),
         ("/v1/scenarios", {"business_user": USER, "name": "x", "longest_days": 0}, "longest_days", "form"),
         ("/v1/blocks", {"prefix": "70112345678", "provider": PROVIDER, "business_user": USER}, "prefix", "R3"),
-        ("/v1/blocks", {"prefix": "70012345670", "provider": OTHER, "business_user": USER}, "provider", "R6"),
+        ("/v1/blocks", {"prefix": "70012345670", "provider": OTHER, "business_user": USER}, "business_user", "R6"),
         (
             "/v1/blocks",
             {"prefix": "70012345670", "provider": PROVIDER, "business_user": USER, "state": "frozen"},
@@ -316,6 +316,11 @@ async def test_a_group_with_live_bindings_stays(api: World) -> None:
     things = await provide(api)
     made = await api.platform.post("/v1/bindings", binding(a="13500135000", mode="GXB", group=things.group))
     assert made.status_code == 201
+    more: dict[str, object] = {"members": ["13400134000"], "real_name": "rn-2"}
+    answer = await api.platform.post(f"/v1/groups/{things.group}/members", more)
+    assert (answer.status_code, answer.json()["field"], answer.json()["rule"]) == (422, "consent", "R16")
+    answer = await api.platform.post(f"/v1/groups/{things.group}/members", {**more, "consent": "c-2"})
+    assert answer.status_code == 200
     answer = await api.platform.delete(f"/v1/groups/{things.group}")
     assert (answer.status_code, answer.json()["rule"]) == (409, "member")
     stays = await api.platform.post(f"/v1/groups/{things.group}/members/remove", {"member": "13500135000"})

@@ -1,5 +1,6 @@
 """Signed requests: the secret stays at home, nothing can be changed on the way, and nothing is taken twice."""
 
+import asyncio
 import base64
 import hashlib
 import hmac
@@ -115,6 +116,35 @@ async def test_a_request_is_taken_once(strict: World) -> None:
     assert (await send(strict)).status_code == 200
     assert (await send(strict)).status_code == 401
     assert (await send(strict, nonce="nonce-0002")).status_code == 200
+
+
+async def test_a_body_that_was_held_back_does_not_make_a_request_new(strict: World) -> None:
+    """Its window is over when the body comes, and what was taken within it is forgotten."""
+    body = b'{"business_user": "shop-1", "name": "g"}'
+    text = authorization(strict.platform.key, "POST", "/v1/groups", body, NOW, "nonce-0001")
+    headers = {"Authorization": text, "Content-Type": "application/json"}
+
+    async def late() -> AsyncIterator[bytes]:
+        yield body[:10]
+        strict.clock.now_ms = NOW + WINDOW + 1
+        yield body[10:]
+
+    assert (await strict.nobody("POST", "/v1/groups", content=late(), headers=headers)).status_code == 401
+    assert await strict.store.groups.list() == ()
+
+
+@pytest.mark.parametrize("path", ["/v1/groups", "/v1/imports"])
+async def test_a_body_is_waited_for_so_long(api: World, monkeypatch: pytest.MonkeyPatch, path: str) -> None:
+    monkeypatch.setattr("b2bua.api.gate.BODY_SECONDS", 0.05)
+
+    async def never() -> AsyncIterator[bytes]:
+        yield b"{"
+        await asyncio.Event().wait()
+
+    kind = {"Content-Type": "application/json" if path == "/v1/groups" else "application/x-ndjson"}
+    answer = await api.platform("POST", path, content=never(), headers=kind)
+    assert (answer.status_code, answer.headers["connection"]) == (408, "close")
+    assert await api.store.imports.list() == ()
 
 
 async def test_a_failed_try_does_not_use_up_a_signature(strict: World) -> None:

@@ -2,6 +2,8 @@
 
 import base64
 import json
+import socket
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,7 +12,7 @@ from cdr.journal import seal_attempt
 from cdr.outbox import notices_of
 from cdr.store.outbox import DAMAGED_NAME, OUTBOX_NAME, Outbox, Result, State
 from routing.webhooks import EVENTS, MOST_WEBHOOKS
-from tests.api.world import OTHER, PROVIDER, Client, World
+from tests.api.world import OTHER, PROVIDER, Client, World, world
 from tests.cdr.story import attempted
 from tests.webhooks.receiver import receiving
 
@@ -293,3 +295,55 @@ async def test_a_trial_does_not_hold_the_store_while_it_waits(api: World) -> Non
         for _ in range(2):
             assert (await api.platform.post(path, headers={"Idempotency-Key": "one"})).json()["ok"] is True
     assert len(receiver.got) == 2
+
+
+# --- where a provider may point one ---
+
+INSIDE = (
+    "http://127.0.0.1:9780/",
+    "http://127.1/",
+    "http://localhost/",
+    "https://hooks.localhost./",
+    "http://10.1.2.3/",
+    "http://192.168.0.1/",
+    "http://169.254.169.254/latest/",
+    "http://0.0.0.0/",
+    "http://[::1]/",
+    "http://[::ffff:127.0.0.1]/",
+    "http://[fe80::1]/",
+    "http://[fd00::1]/",
+    "http://224.0.0.1/",
+)
+
+
+@pytest.mark.parametrize("url", INSIDE)
+async def test_a_provider_points_no_webhook_inside(tmp_path: Path, url: str) -> None:
+    async with world(tmp_path, webhook_private=False) as api:
+        answer = await api.platform.post("/v1/webhooks", {"url": url})
+        assert (answer.status_code, answer.json()["field"]) == (422, "url")
+        own = await made(api.platform)
+        path = f"/v1/webhooks/{own['id']}"
+        assert (await api.platform.patch(path, {"url": url})).status_code == 422
+        assert (await api.platform.patch(path, {"active": False, "url": "https://8.8.8.8/"})).status_code == 200
+        assert (await api.operator.patch(path, {"url": url})).status_code == 200
+
+
+async def test_a_name_that_leads_inside_is_not_tried_out_for_a_provider(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with world(tmp_path, webhook_private=False) as api:
+        with receiving() as receiver:
+            port = receiver.url.rpartition(":")[2]
+            own = await made(api.platform, url=f"http://inside.example.net:{port}")
+            real = socket.getaddrinfo
+
+            def resolve(host: Any, *more: Any, **named: Any) -> Any:
+                inside = "inside.example.net" in str(host)
+                return real("127.0.0.1" if inside else host, *more, **named)
+
+            monkeypatch.setattr(socket, "getaddrinfo", resolve)
+            path = f"/v1/webhooks/{own['id']}/test"
+            answer = await api.platform.post(path)
+            assert (answer.status_code, answer.json()["field"], receiver.got) == (422, "url", [])
+            assert (await api.operator.post(path)).json()["ok"] is True
+            assert len(receiver.got) == 1

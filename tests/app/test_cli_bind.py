@@ -284,8 +284,11 @@ def test_a_group_is_listed_renamed_and_removed(x700: Command, group: str) -> Non
 
 def test_members_come_and_go_while_a_binding_lives(x700: Command, group: str) -> None:
     one(x700, *BIND, "--mode", "GXB", "--group", group)
-    assert len(one(x700, "group", "member", "add", group, "13600136000")["members"]) == 3  # type: ignore[arg-type]
-    result = x700("group", "member", "add", group, B)
+    add = ("group", "member", "add", group)
+    references = ("--real-name", "proof-2", "--consent", "consent-2")
+    assert x700(*add, "13600136000").exit_code == Exit.REFUSED
+    assert len(one(x700, *add, "13600136000", *references)["members"]) == 3  # type: ignore[arg-type]
+    result = x700(*add, B, *references)
     assert result.exit_code == Exit.REFUSED
     assert B not in result.stderr
     assert x700("group", "member", "remove", group, A).exit_code == Exit.REFUSED

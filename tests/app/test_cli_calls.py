@@ -73,16 +73,40 @@ def test_live_calls_are_listed(x700: Command, switch: Switch) -> None:
 
 
 def test_a_call_is_hung_up(x700: Command, switch: Switch) -> None:
-    switch.answer = b'{"ok":true}\n'
+    switch.answer = json.dumps({"ok": True, "calls": [CALL | {"provider": "platform-1"}]}).encode() + b"\n"
     assert parsed(x700("calls", "hangup", "7", "--json")) == {"id": "7", "ok": True}
-    assert switch.requests == [{"command": "hangup", "id": "7"}]
+    assert switch.requests == [{"command": "calls", "id": "7", "limit": 1}, {"command": "hangup", "id": "7"}]
+    deeds = parsed(x700("audit", "list", "--kind", "call", "--json"))
+    assert [(deed["action"], deed["id"], deed["provider"]) for deed in deeds] == [
+        ("hung-up", "7", "platform-1"),
+        ("hang-up", "7", "platform-1"),
+    ]
+
+
+def test_a_message_is_given_up_and_the_audit_says_so(x700: Command, switch: Switch) -> None:
+    switch.answer = json.dumps({"ok": True, "messages": [{"id": "9", "provider": "platform-1"}]}).encode() + b"\n"
+    assert parsed(x700("messages", "discard", "9", "--json")) == {"id": "9", "ok": True}
+    deeds = parsed(x700("audit", "list", "--kind", "message", "--json"))
+    assert [(deed["action"], deed["provider"]) for deed in deeds] == [
+        ("discarded", "platform-1"),
+        ("discard", "platform-1"),
+    ]
 
 
 def test_a_call_that_is_not_there_ends_with_1(x700: Command, switch: Switch) -> None:
-    switch.answer = b'{"error":"no such call"}\n'
+    switch.answer = b'{"calls":[]}\n'
     result = x700("calls", "hangup", "8")
     assert result.exit_code == Exit.FAILED
-    assert result.stderr == "no such call\n"
+    assert result.stderr == "no call 8\n"
+    assert parsed(x700("audit", "list", "--kind", "call", "--json")) == []
+
+
+def test_a_call_that_ends_meanwhile_is_told_of_and_noted(x700: Command, switch: Switch) -> None:
+    switch.answer = json.dumps({"error": "no live call has this id", "calls": [CALL]}).encode() + b"\n"
+    result = x700("calls", "hangup", "7")
+    assert (result.exit_code, result.stderr) == (Exit.FAILED, "no live call has this id\n")
+    deeds = parsed(x700("audit", "list", "--kind", "call", "--json"))
+    assert [deed["action"] for deed in deeds] == ["not-hung-up", "hang-up"]
 
 
 def test_the_tables_are_shown(x700: Command, switch: Switch) -> None:

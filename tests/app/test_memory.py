@@ -85,7 +85,7 @@ class Node:
             claim = POLICY.claim_of(kind, "shop", "delivery", binding, int(kind == "call"), caller, b"", dialled)
             assert claim is not None
             self.counters.count(0, claim, caller, "shop", "delivery", at_ms)
-            if mode is Mode.GXB and calling == "a":
+            if mode is Mode.GXB and calling == "a" and kind == "call":
                 self.last_callers.note(binding, A)
         if writer is not None:
             lines(writer, record_id, reason, calling, kind, mode, at_ms, binding)
@@ -396,17 +396,53 @@ def test_a_place_that_cannot_be_written_stops_nothing(tmp_path: Path, log: Log) 
     node.memory.close()
 
 
-def test_a_file_that_cannot_be_read_for_a_moment_counts_as_empty(tmp_path: Path, writer: Writer, log: Log) -> None:
+def test_what_cannot_be_read_for_a_moment_is_not_taken_for_nothing(
+    tmp_path: Path, writer: Writer, log: Log, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = Node(tmp_path, log)
+    first.attempt(writer, mode=Mode.GXB)
+    first.save(writer.position)
+    first.memory.close()
+    monkeypatch.setattr(module, "RETRY_SECONDS", 0.0)
+    node = Node(tmp_path, log)
+    holder = sqlite3.connect(tmp_path / NAME, isolation_level=None)
+    holder.execute("ALTER TABLE totals RENAME TO away")
+    holder.execute("ALTER TABLE last_callers RENAME TO away_too")
+    assert node.last_callers.get("b") == ""
+    assert node.counters.total("b") == 0
+    assert node.memory.failure
+    assert log.events[0] == "memory_failed"
+    node.attempt(writer)
+    assert node.counters.total("b") == 1
+    holder.execute("ALTER TABLE away RENAME TO totals")
+    holder.execute("ALTER TABLE away_too RENAME TO last_callers")
+    holder.close()
+    assert node.last_callers.get("b") == A
+    node.save(writer.position)
+    assert node.memory.total("b") == node.counters.total("b") == 2
+    node.memory.close()
+
+
+def test_who_has_written_is_not_the_last_caller_after_a_restart(tmp_path: Path, writer: Writer, log: Log) -> None:
+    node = Node(tmp_path, log)
+    node.attempt(writer, mode=Mode.GXB, kind="message")
+    node.memory.close()
+    again = Node(tmp_path, log)
+    assert (again.done.attempts, again.last_callers.get("b")) == (1, "")
+    again.memory.close()
+
+
+def test_a_file_that_cannot_be_read_is_not_tried_at_each_call(tmp_path: Path, writer: Writer, log: Log) -> None:
     node = Node(tmp_path, log)
     node.attempt(writer)
     node.save(writer.position)
     holder = sqlite3.connect(tmp_path / NAME, isolation_level=None)
     holder.execute("ALTER TABLE totals RENAME TO away")
-    assert node.memory.total("b") == 0
-    assert node.memory.failure
-    assert log.events == ["memory_failed"]
+    assert node.memory.total("b") is None
     holder.execute("ALTER TABLE away RENAME TO totals")
     holder.close()
+    assert node.memory.total("b") is None
+    node.memory._read_again = time.monotonic()
     assert node.memory.total("b") == 1
     node.memory.close()
 

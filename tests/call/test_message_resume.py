@@ -9,6 +9,8 @@ from b2bua.call.stored import Kept, Mark, Stored
 from b2bua.sip.sms import SMS, Concat
 from cdr import record
 from routing.binding import Binding
+from routing.blocklist import BlockKind
+from tests.call.policies import blocks
 from tests.call.texts import HELLO, Inbox, send, sms_body, submit
 from tests.call.world import NUMBER_A, NUMBER_B, TRUNKS, World, X
 from tests.wire import Conditions, lose
@@ -170,6 +172,15 @@ def test_what_has_expired_meanwhile_is_tried_no_more() -> None:
     assert (inbox.requests, ended.outcome, ended.status) == ([], "expired", 408)
 
 
+def test_what_was_never_tried_and_has_expired_is_not_sent() -> None:
+    (each,) = waiting()
+    late = each.message._replace(expires_ms=each.message.arrived_ms - 60_000)
+    world = next_process([Kept(late, Stored.WAITING, 0, late.arrived_ms)])
+    inbox = Inbox(world.callee)
+    ended = finish(world)
+    assert (inbox.requests, ended.outcome, ended.reason) == ([], "expired", "message_expired")
+
+
 def test_many_come_one_after_the_other() -> None:
     (each,) = waiting()
     kept = [
@@ -201,6 +212,38 @@ def test_a_binding_that_somebody_blocks_takes_its_messages_with_it() -> None:
         assert world.switch.enter(lambda now, ends=ends: world.real.cut_messages(ends, now)) == number
     ((_, _, ended),) = world.finish()
     assert (ended.outcome, ended.reason) == ("failed", "blocked")
+
+
+@pytest.mark.parametrize("stage", ["storing", "marking", "sending", "reporting"])
+def test_what_is_blocked_while_it_is_under_way_gets_no_other_try(stage: str) -> None:
+    """R12: neither over the next route nor later."""
+    world = World()
+    inbox, second = Inbox(world.callee, [200 if stage == "reporting" else 0], confirms=22), Inbox(world.second)
+    Inbox(world.caller)
+    if stage in ("storing", "marking"):
+        world.switch.shelf.delay = 1.0
+    send(world.caller, X, sms_body(submit(HELLO, X)), SMS)
+    world.run({"storing": 0.5, "marking": 1.5}.get(stage, 0.3))
+    assert [each.state for each in world.real.messages.live()] == [stage]
+
+    def ends(binding: Binding, caller: str, callee: str, utc_ms: int) -> bool:
+        return True
+
+    assert world.switch.enter(lambda now: world.real.cut_messages(ends, now)) == (stage == "storing")
+    world.run(100)
+    assert len(inbox.requests) == (stage in ("sending", "reporting"))
+    assert second.requests == []
+    ((_, _, ended),) = world.finish(agree=stage != "sending")  # a phone that never answers
+    assert (ended.outcome, ended.reason) == ("refused" if stage == "storing" else "failed", "blocked")
+
+
+def test_what_was_blocked_between_two_processes_is_not_sent() -> None:
+    """The next one asks routing before it sends anything."""
+    world = next_process(waiting(), trunks=TRUNKS[:2])
+    world.policy = blocks(BlockKind.BINDING, "binding-1")
+    inbox = Inbox(world.callee)
+    ended = finish(world)
+    assert (inbox.requests, ended.outcome, ended.reason) == ([], "failed", "binding_blocked")
 
 
 def test_the_marks_on_disk_follow_what_happens() -> None:

@@ -175,6 +175,23 @@ def test_a_message_that_comes_again_by_another_way_is_merged() -> None:
     ]
 
 
+def test_a_message_that_was_refused_may_come_again_by_another_way() -> None:
+    world = World()
+    inbox = Inbox(world.callee)
+    world.store_fails = True
+    first = send(world.caller, X, call_id="same@192.0.2.10", from_value="<sip:13876543210@192.0.2.10>;tag=same")
+    world.run(1)
+    world.store_fails = False
+    second = send(world.caller, X, call_id="same@192.0.2.10", from_value="<sip:13876543210@192.0.2.10>;tag=same")
+    world.run(1)
+    assert (first.heard, second.heard, inbox.texts) == (["503"], ["202"], [HELLO])
+    third = send(world.caller, X, call_id="same@192.0.2.10", from_value="<sip:13876543210@192.0.2.10>;tag=same")
+    fourth = send(world.caller, X, call_id="same@192.0.2.10", from_value="<sip:13876543210@192.0.2.10>;tag=same")
+    world.run(1)
+    assert (third.heard, fourth.heard, inbox.texts) == (["482"], ["482"], [HELLO])
+    world.finish()
+
+
 def test_the_next_message_of_the_same_call_id_is_another_one() -> None:
     """RFC 3428 §4: a sender may use one Call-ID with rising CSeq."""
     world = World()
@@ -380,6 +397,60 @@ def test_now_or_never_is_tried_once() -> None:
     assert len(inbox.requests) == 1
     ((_, _, ended),) = world.finish()
     assert ended.outcome == "expired"
+
+
+@pytest.mark.parametrize("change", ["ended", "gone", "of_others", "of_another_callee"])
+def test_a_message_that_waits_ends_with_its_binding(change: str) -> None:
+    """R4: whoever ends it early, and whoever has the numbers then."""
+    world = World(trunks=TRUNKS[:2])
+    inbox = Inbox(world.callee, [480, 480, 200])
+    sent = send(world.caller, X)
+    world.run(0.5)
+    (binding,) = world.bindings
+    world.bindings = {
+        "ended": [replace(binding, ended_ms=binding.starts_ms + 1000)],
+        "gone": [],
+        "of_others": [replace(binding, id="binding-2")],
+        "of_another_callee": [replace(binding, b="+8613925814704")],
+    }[change]
+    world.run(100)
+    assert (sent.heard, len(inbox.requests)) == (["202"], 1)
+    ((_, _, ended),) = world.finish()
+    reason = "caller_unbound" if change == "gone" else "binding_ended"
+    assert (ended.outcome, ended.reason, ended.routes) == ("failed", reason, ("carrier-b:480",))
+
+
+def test_a_message_waits_while_nobody_knows_of_its_binding() -> None:
+    world = World(trunks=TRUNKS[:2])
+    inbox = Inbox(world.callee, [480, 200])
+    send(world.caller, X)
+    world.run(0.5)
+    world.store_fails = True
+    world.run(5)
+    assert len(inbox.requests) == 1
+    world.store_fails = False
+    world.run(10)
+    assert len(inbox.requests) == 2
+    ((_, _, ended),) = world.finish()
+    assert ended.outcome == "delivered"
+    assert ended.routes[:2] == ("carrier-b:480", "switch:store_unavailable")
+
+
+def test_routing_that_says_nothing_to_a_new_round_is_asked_again() -> None:
+    world = World(trunks=TRUNKS[:2])
+    inbox = Inbox(world.callee, [480, 200])
+    send(world.caller, X)
+    world.run(0.5)
+    world.switch.held = True
+    world.run(12)
+    assert len(inbox.requests) == 1
+    assert len(world.switch.waiting) > 1
+    world.switch.held = False
+    world.switch.release()  # the first answer counts
+    world.run(5)
+    assert len(inbox.requests) == 2
+    ((_, _, ended),) = world.finish()
+    assert ended.outcome == "delivered"
 
 
 def test_a_message_does_not_outlive_its_binding() -> None:

@@ -366,6 +366,17 @@ def test_a_confirmation_may_overtake_the_answer() -> None:
     assert ended.outcome == "delivered"
 
 
+def test_what_the_phone_has_confirmed_goes_nowhere_else_when_the_answer_is_lost() -> None:
+    world = World(Conditions(drop=lose(99, "b>", "200")))
+    inbox, second = Inbox(world.callee, confirms="ack"), Inbox(world.second)
+    Inbox(world.caller)
+    send(world.caller, X, sms_body(submit(HELLO, X)), SMS)
+    world.run(100)
+    assert (len(inbox.requests), second.requests) == (1, [])
+    ((_, _, ended),) = world.finish()
+    assert (ended.outcome, ended.routes) == ("delivered", ("carrier-b:no_answer",))
+
+
 def test_a_confirmation_of_the_wrong_direction_counts_for_nothing() -> None:
     world = World()
     inbox = Inbox(world.callee)

@@ -1,6 +1,7 @@
 """The service on a sheet of paper: lists that are gone through from the beginning, no index, no file, no state kept
 twice. What it says of a request or of a call is what the store, its reader and the decision have to say."""
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta, timezone
@@ -137,6 +138,13 @@ class Model:
 
     # who may be bound
 
+    def holding(self, holder: Holder, now_ms: int) -> Iterator[str]:
+        """The rules of the registry that break where a business user gives anybody a new right."""
+        if self.providers[holder.provider] is not State.ACTIVE or holder.state is not State.ACTIVE:
+            yield "R7"
+        if holder.covered_until < 0 or (holder.covered_until and now_ms >= holder.covered_until):
+            yield "R6"
+
     def standing(self, user: str, provider: str, scenario: str, now_ms: int) -> Iterator[str]:
         """The rules of the registry that a new right would break."""
         holder = self.users.get(user)
@@ -145,17 +153,14 @@ class Model:
             return
         if provider not in ("", holder.provider):
             yield "R6"
-        if self.providers[holder.provider] is not State.ACTIVE or holder.state is not State.ACTIVE:
-            yield "R7"
-        if holder.covered_until < 0 or (holder.covered_until and now_ms >= holder.covered_until):
-            yield "R6"
+        yield from self.holding(holder, now_ms)
         terms = self.scenarios.get((user, scenario))
         if terms is None or terms.state is not State.ACTIVE:
             yield "R17"
 
     def terms(self, user: str, scenario: str, direction: Direction, starts_ms: int, expires_ms: int) -> Iterator[str]:
         terms = self.scenarios.get((user, scenario))
-        if terms is not None and terms.state is State.ACTIVE:
+        if terms is not None:
             if expires_ms - starts_ms > terms.longest_days * DAY_MS:
                 yield "R17"
             if terms.direction not in (Direction.BOTH, direction):
@@ -255,6 +260,15 @@ class Model:
             found.add("R17")
         return found
 
+    def change_faults(self, bound: Bound, direction: Direction, most_calls: int, now_ms: int) -> set[str]:
+        if not bound.held(now_ms):
+            return {"ended"}
+        found = set(self.terms(bound.user, bound.scenario, direction, bound.starts_ms, bound.expires_ms))
+        other_way = direction is not bound.direction and bound.direction is not Direction.BOTH
+        if other_way or (most_calls or math.inf) > (bound.most_calls or math.inf):
+            found |= self._again(bound, now_ms)
+        return found
+
     def party_faults(self, bound: Bound, a: str, b: str, now_ms: int) -> set[str]:
         if not bound.held(now_ms):
             return {"ended"}
@@ -293,9 +307,10 @@ class Model:
         if number in members:
             return set()
         own = [bound for bound in self.bindings if bound.group == group and bound.held(now_ms)]
+        found = set(self.holding(self.users[self.groups[group][0]], now_ms)) if own else set()
         if any(number == bound.b or self.holder(bound.x, number, now_ms) for bound in own):
-            return {"key"}
-        return set()
+            found.add("key")
+        return found
 
     def join(self, group: str, number: str, now_ms: int) -> None:
         members = self.groups[group][1]

@@ -48,7 +48,7 @@ async def states(store: Store) -> dict[str, BlockState]:
         (replace(BLOCK, business_user="taxi"), "prefix", "R5", Conflict),
         (replace(BLOCK, prefix=OTHER, state=BlockState.FROZEN), "state", "R18", BindingError),
         (replace(BLOCK, prefix=OTHER, state=BlockState.RETURNED), "state", "R18", BindingError),
-        (replace(BLOCK, prefix=OTHER, provider="other"), "provider", "R6", BindingError),
+        (replace(BLOCK, prefix=OTHER, provider="other"), "business_user", "R6", BindingError),
         (replace(BLOCK, prefix=OTHER, provider="a\nb"), "provider", "form", BindingError),
         (replace(BLOCK, prefix=OTHER, business_user=" "), "business_user", "R6", BindingError),
         (replace(BLOCK, prefix=OTHER, business_user="taxi"), "business_user", "R6", BindingError),

@@ -1,5 +1,7 @@
 """What the text of a short message may be (R15, R2)."""
 
+from time import perf_counter
+
 import pytest
 
 from routing.content import ContentPolicy, Typed, assess, is_service_sender, is_verification_code
@@ -160,3 +162,55 @@ def test_a_word_is_found_whatever_stands_in_it(text: str) -> None:
 def test_a_word_is_found_in_any_case_and_width() -> None:
     assert assess("Buy BITCOIN now", (), ContentPolicy(("bitCoin",))).drop == "keyword"
     assert assess("ｂｉｔ coin", (), ContentPolicy(("bitcoin",))).drop == "keyword"
+
+
+FAR = "。" * 60
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a" * 65536,
+        "a-" * 32768,
+        "code " * 13000,
+        "otp," * 8000 + FAR + "1234 " * 6400,
+        "验证码" * 8000 + FAR + "1234 " * 6400,
+        "\u0316\u0301" * 16384,
+        "\uff9e\u0316" * 10900,
+        "1" * 65536,
+        " " * 65536,
+        "@a." * 21000,
+    ],
+)
+def test_no_text_takes_long_to_judge(text: str) -> None:
+    """The thread that reads it is the one that switches: time grows with the length alone."""
+    part = text[len(text) // 8 * 3 : len(text) // 2]
+    short, whole = (min(_seconds(each) for _ in range(3)) for each in (part, text))
+    assert whole < max(0.2, 24 * short), (short, whole)
+
+
+def _seconds(text: str) -> float:
+    begun = perf_counter()
+    assess(text, OWN, ContentPolicy(("刷单",)))
+    return perf_counter() - begun
+
+
+@pytest.mark.parametrize(
+    ("text", "code"),
+    [
+        ("pick-up code 7788", False),
+        ("x" * 30 + "zip code 7788", True),
+        ("zip\ncode 7788", True),
+        ("zip \ncode 7788", True),
+        ("2zip code 7788", False),
+        ("code code 7788", True),
+        ("code 7788", True),
+        ("encode 7788", False),
+        ("验证码" + "。" * 45 + "4821", True),
+        ("验证码" + "。" * 46 + "4821", False),
+        ("4821" + "。" * 44 + "验证码", True),
+        ("4821" + "。" * 45 + "验证码", False),
+    ],
+)
+def test_what_stands_before_a_code_and_how_far_it_is(text: str, code: bool) -> None:
+    assert is_verification_code(text) is code

@@ -182,7 +182,15 @@ def test_a_caller_may_dial_known_numbers_on_when_it_may_dial_no_new_one() -> Non
     assert attempt(counters, claim(distinct_x=2, x=NUMBERS[2]), MIDNIGHT_MS + DAY_MS) is None
 
 
-def test_a_fan_out_is_told_once_a_window() -> None:
+def test_a_fan_out_is_told_again_at_as_many_numbers_more() -> None:
+    counters = Counters()
+    for index in range(200):
+        attempt(counters, claim(fan_out=10, x=f"700{index:012d}"), MIDNIGHT_MS)
+    assert [alert.numbers for alert in counters.alerts] == list(range(11, 200, 11))
+    assert counters.fan_outs == 18
+
+
+def test_a_fan_out_is_told_in_each_window() -> None:
     counters = Counters()
     for now_ms in (MIDNIGHT_MS, MIDNIGHT_MS + HOUR_MS):
         for x in (*NUMBERS, *NUMBERS):
@@ -230,6 +238,21 @@ def test_what_is_written_down_of_totals_is_asked_for_and_what_is_not_is_kept(mon
 
 
 # the bound
+
+
+def test_while_totals_cannot_be_read_calls_are_counted_and_added_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MOST_SETTLED", 1)
+    file: dict[str, int | None] = {"b": None, "c": None}
+    counters = Counters(file.get)
+    wanted = claim(most_calls=3)
+    assert [attempt(counters, wanted, MIDNIGHT_MS) for _ in range(4)] == [None, None, None, Reason.CALLS_USED_UP]
+    attempt(counters, claim(most_calls=3, binding="c"), MIDNIGHT_MS)
+    assert counters.changes().totals == []  # what was written down stays as it is
+    file |= {"b": 2, "c": 0}
+    assert [counters.changes().totals, counters.changes().totals] == [[("b", 5)], [("c", 1)]]
+    assert attempt(counters, wanted, MIDNIGHT_MS) is Reason.CALLS_USED_UP
+    file["d"] = 3
+    assert attempt(counters, claim(most_calls=3, binding="d"), MIDNIGHT_MS) is Reason.CALLS_USED_UP
 
 
 def test_full_tables_let_through_what_they_cannot_count_and_say_so() -> None:

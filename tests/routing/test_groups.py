@@ -14,6 +14,7 @@ from tests.routing.samples import HOUR, NOW, PREFIX, STRANGER, A, B, X, request
 
 Y = f"{PREFIX}0002"
 C, D = "+8613700137000", "+8613600136000"
+NEW = {"real_name": "proof-2", "consent": "consent-2", "by": "test"}
 
 
 async def refused(work: Any) -> BindingError:
@@ -55,7 +56,7 @@ async def test_real_numbers_of_members_are_in_the_file_only_sealed(store: Store,
     [
         ({"business_user": "taxi"}, "business_user", "R6"),
         ({"business_user": "\ud800"}, "business_user", "form"),
-        ({"provider": "another"}, "provider", "R6"),
+        ({"provider": "another"}, "business_user", "R6"),
         ({"name": ""}, "name", "form"),
         ({"members": ["95588"]}, "member", "R13"),
     ],
@@ -68,12 +69,17 @@ async def test_a_group_that_cannot_be_is_refused(store: Store, values: dict[str,
 
 
 async def test_groups_are_listed_the_oldest_first_in_pages(store: Store, couriers: str) -> None:
-    others = [(await store.groups.add("shop", f"group {number}", (), NOW, by="test")).id for number in range(3)]
+    others = [
+        (await store.groups.add("shop", f"group {number}", (), NOW + number, by="test")).id for number in (1, 2, 3)
+    ]
     ids = [couriers, *others]
     assert [group.id for group in await store.groups.list()] == ids
     assert [group.id for group in await store.groups.list(ids[1], 1)] == ids[2:3]
     assert [group.id for group in await store.groups.list(business_user="shop", provider="provider")] == ids
     assert await store.groups.list(provider="another") == await store.groups.list(business_user="taxi") == ()
+    await store.groups.remove(ids[1], NOW + 9, by="test")
+    assert [group.id for group in await store.groups.list(ids[1], provider="provider")] == ids[2:]
+    assert (await refused(store.groups.list(ids[1], provider="another"))).field == "after"
     assert (await refused(store.groups.list("none"))).field == "after"
     assert (await refused(store.groups.list(limit=0))).field == "limit"
 
@@ -87,7 +93,7 @@ async def test_a_new_member_reaches_b_of_every_live_binding_at_once(
         for number in range(many)
     ]
     await store.bindings.bind_many(wanted, NOW, by="test")
-    group = await store.groups.add_members(couriers, (D, C), NOW, by="test")
+    group = await store.groups.add_members(couriers, (D, C), NOW, **NEW)
     assert (group.members, group.revision) == ((A, C, D), 2)
     for number in (0, 1, many - 1):
         found = reader.find(f"{PREFIX}{number:04d}", D)
@@ -104,9 +110,24 @@ async def test_a_new_member_has_no_right_to_what_is_over(store: Store, reader: R
     assert reader.find(Y, D) is None
 
 
+@pytest.mark.parametrize("field", ["real_name", "consent"])
+async def test_new_members_of_a_group_with_bindings_need_references(
+    store: Store, reader: Reader, couriers: str, field: str
+) -> None:
+    await bind(store, couriers)
+    error = await refused(store.groups.add_members(couriers, (D,), NOW, **NEW | {field: " "}))
+    assert (error.field, error.rule) == (field, "R16")
+    error = await refused(store.groups.add_members(couriers, (D,), NOW, **NEW | {field: "\n"}))
+    assert (error.field, error.rule) == (field, "form")
+    assert reader.find(X, D) is None
+    await store.groups.add_members(couriers, (D,), NOW, **NEW)
+    (deed, _) = await store.audit.list(kind="group", identifier=couriers)
+    assert deed.detail == {"members": 1, "real_name": "proof-2", "consent": "consent-2"}
+
+
 async def test_a_binding_yet_to_start_takes_new_members_too(store: Store, reader: Reader, couriers: str) -> None:
     await bind(store, couriers, starts_ms=NOW + HOUR, expires_ms=NOW + 2 * HOUR)
-    await store.groups.add_members(couriers, (D,), NOW, by="test")
+    await store.groups.add_members(couriers, (D,), NOW, **NEW)
     assert reader.find(X, D) is not None
 
 
@@ -116,7 +137,7 @@ async def test_a_member_whose_key_is_held_elsewhere_is_refused_and_nothing_chang
     await bind(store, couriers)
     await bind(store, couriers, x=Y)
     other = await store.bindings.bind(request(x=Y, a=D, b=STRANGER), NOW, by="test")
-    error = await refused(store.groups.add_members(couriers, ("13500135000", D), NOW, by="test"))
+    error = await refused(store.groups.add_members(couriers, ("13500135000", D), NOW, **NEW))
     assert isinstance(error, Conflict)
     assert (error.field, error.rule) == ("member", "key")
     assert other.id in error.message
@@ -130,7 +151,7 @@ async def test_a_member_whose_key_is_held_elsewhere_is_refused_and_nothing_chang
 @pytest.mark.parametrize(("mode", "y"), [(Mode.GXB, ""), (Mode.GXYB, Y)])
 async def test_b_of_a_binding_cannot_become_a_member(store: Store, couriers: str, mode: Mode, y: str) -> None:
     await bind(store, couriers, mode=mode, y=y)
-    error = await refused(store.groups.add_members(couriers, (B,), NOW, by="test"))
+    error = await refused(store.groups.add_members(couriers, (B,), NOW, **NEW))
     assert (error.field, error.rule) == ("member", "key")
 
 

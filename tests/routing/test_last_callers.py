@@ -33,6 +33,13 @@ def test_what_is_not_in_memory_is_asked_of_the_file_once() -> None:
     assert asked == ["old", "none"]
 
 
+def test_what_cannot_be_read_now_is_asked_for_again() -> None:
+    answers = iter([None, "+8613800138000"])
+    callers = LastCallers(lambda binding: next(answers))
+    assert [callers.get("one") for _ in range(3)] == ["", "+8613800138000", "+8613800138000"]
+    assert callers.changes() == []
+
+
 def test_only_changes_are_written_down() -> None:
     callers = LastCallers(lambda binding: "+8613800138000")
     callers.get("read")

@@ -383,9 +383,7 @@ class History(RuleBasedStateMachine):
         if not self.model.bindings:
             return
         bound = self.model.bindings[-1 - which % len(self.model.bindings)]
-        faults = {"ended"}
-        if bound.held(self.now_ms):
-            faults = set(self.model.terms(bound.user, bound.scenario, direction, bound.starts_ms, bound.expires_ms))
+        faults = self.model.change_faults(bound, direction, most_calls, self.now_ms)
         work = self.store.bindings.change(bound.id, self.now_ms, direction=direction, most_calls=most_calls, by="t")
         if self.do(work, faults):
             bound.direction, bound.most_calls = direction, most_calls
@@ -406,7 +404,10 @@ class History(RuleBasedStateMachine):
             return
         group, joining = one_of(list(self.model.groups), which), self.parties[party]
         faults = self.model.joining_faults(group, joining, self.now_ms)
-        if self.do(self.store.groups.add_members(group, [joining], self.now_ms, by="t"), faults):
+        work = self.store.groups.add_members(
+            group, [joining], self.now_ms, real_name="proof", consent="consent", by="t"
+        )
+        if self.do(work, faults):
             self.model.join(group, joining, self.now_ms)
 
     @rule(which=few, party=number, heir=st.none() | number)

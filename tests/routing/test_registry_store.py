@@ -1,8 +1,9 @@
 """The registry in the store: what is registered, changed and moved, by whom, and who sees it."""
 
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator, Awaitable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -10,6 +11,7 @@ from cdr.seal import Seal
 from routing.caps import Caps, CapSet
 from routing.errors import BindingError, Conflict, NotFound, StaleRevision
 from routing.registry import BusinessUser, Contract, Provider, Resource, Scenario, State
+from routing.store.database import Database, Value
 from routing.store.reader import Reader
 from routing.store.registry_rows import SHAPES
 from routing.store.sqlite import Store
@@ -172,7 +174,8 @@ async def test_another_providers_things_look_as_if_they_were_not_there(filled: S
     ],
 )
 async def test_a_provider_registers_nothing_for_another(filled: Store, value: Resource) -> None:
-    assert await refused(filled.registry.add(value, NOW, by=BY, provider="platform-2")) == ("provider", "R6")
+    field = "business_user" if isinstance(value, Scenario) else "provider"
+    assert await refused(filled.registry.add(value, NOW, by=BY, provider="platform-2")) == (field, "R6")
     await filled.registry.add(value, NOW, by=BY, provider="platform-3" if value.id == "platform-3" else "platform-1")
 
 
@@ -213,6 +216,60 @@ async def test_a_change_is_stored_and_counted(filled: Store) -> None:
         )
         assert set(deed.detail) == set(changes)
         assert deed.provider == "platform-1"
+
+
+@pytest.mark.parametrize("state", [State.SUSPENDED, State.TERMINATED])
+async def test_a_provider_does_not_undo_by_a_contract_of_its_own_what_the_operator_did(
+    filled: Store, state: State
+) -> None:
+    registry, another = filled.registry, replace(CONTRACT, id="c-2", starts_ms=0, ends_ms=NOW - 1)
+    spare = await registry.add(another, NOW, by=BY, provider="platform-1")
+    await registry.move(Contract, "c-1", state, NOW, by=BY, reason="misuse")
+    fresh = replace(CONTRACT, id="c-3")
+    added = registry.add(fresh, NOW, by=BY, provider="platform-1")
+    assert await refused(added, Conflict) == ("business_user", "R7")
+    longer = registry.change(replace(spare, ends_ms=0), NOW, by=BY, provider="platform-1")
+    assert await refused(longer, Conflict) == ("business_user", "R7")
+    await registry.change(replace(spare, reference="C-2b"), NOW, by=BY, provider="platform-1")
+    await registry.add(fresh, NOW, by=BY)
+
+
+async def test_a_provider_does_not_find_out_whose_a_business_user_is(filled: Store) -> None:
+    said = set()
+    for user in ("taxi-1", "nobody"):
+        for value in (
+            Contract("c-9", "platform-1", user, "C-9"),
+            Contract("c-9", "platform-2", user, "C-9"),
+            Scenario(user, "delivery"),
+        ):
+            with pytest.raises(BindingError) as caught:
+                await filled.registry.add(value, NOW, by=BY, provider="platform-1")
+            said.add((type(value), getattr(value, "provider", ""), str(caught.value)))
+    assert len(said) == 3
+
+
+@pytest.mark.parametrize("provider", ["", "platform-1"])
+@pytest.mark.parametrize("kind", ["", "contract"])
+@pytest.mark.parametrize("identifier", ["", "c-1"])
+@pytest.mark.parametrize("by", ["", BY])
+async def test_the_audit_is_searched_and_never_scanned_nor_sorted(
+    filled: Store, monkeypatch: pytest.MonkeyPatch, provider: str, kind: str, identifier: str, by: str
+) -> None:
+    asked: list[tuple[str, Sequence[Value]]] = []
+    real = Database.rows
+
+    async def rows(database: Database, sql: str, values: Sequence[Value] = ()) -> list[Any]:
+        asked.append((sql, values))
+        return await real(database, sql, values)
+
+    monkeypatch.setattr(Database, "rows", rows)
+    assert await filled.audit.list("99", 5, provider=provider, kind=kind, identifier=identifier, by=by)
+    ((sql, values),) = asked
+    async with filled._database.reading():
+        (step,) = await real(filled._database, f"EXPLAIN QUERY PLAN {sql}", values)
+    index = next((name for name, value in (("of", identifier), ("of_provider", provider), ("by", by)) if value), "")
+    assert step[3].startswith("SEARCH audit USING")
+    assert f"audit_{index or 'of_kind'} (" in step[3] or not (index or kind)
 
 
 async def test_a_change_of_nothing_is_none(filled: Store) -> None:

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 
+from routing.binding import Mode
 from routing.errors import BindingError
 from routing.plan import BlockState
 from routing.registry import BusinessUser, Contract, Provider, Scenario, State
@@ -12,7 +13,7 @@ from routing.store.reader import Reader
 from routing.store.sqlite import Store
 from routing.store.standing import check_holder, standing
 from routing.terms import Direction
-from tests.routing.samples import BLOCK, HOUR, NOW, A, B, X, request
+from tests.routing.samples import BLOCK, HOUR, NOW, STRANGER, A, B, X, request
 
 BY = "test"
 CONTRACT = "shop.enrolled"
@@ -42,7 +43,7 @@ async def test_whoever_is_registered_and_active_may_bind(store: Store) -> None:
     ("provider", "user", "scenario", "field", "rule"),
     [
         ("", "nobody", "delivery", "business_user", "R6"),
-        ("other", "shop", "delivery", "provider", "R6"),
+        ("other", "shop", "delivery", "business_user", "R6"),
         ("", "shop", "returns", "scenario", "R17"),
         ("", "shop", "", "scenario", "R17"),
     ],
@@ -53,6 +54,17 @@ async def test_who_is_not_registered_may_not(
     assert await refused(ask(store, provider, user, scenario)) == (field, rule)
     asked = request(provider=provider, business_user=user, scenario=scenario)
     assert await refused(store.bindings.bind(asked, NOW, by=BY)) == (field, rule)
+
+
+async def test_whether_another_provider_has_a_business_user_is_not_to_be_found_out(store: Store) -> None:
+    messages = set()
+    for user in ("shop", "nobody"):
+        works = (ask(store, "other", user), store.groups.add(user, "g", (), NOW, by=BY, provider="other"))
+        for place, work in enumerate(works):
+            with pytest.raises(BindingError) as caught:
+                await work
+            messages.add((place, str(caught.value)))
+    assert len(messages) == 2
 
 
 async def test_a_scenario_is_its_users_own(store: Store) -> None:
@@ -95,6 +107,83 @@ async def test_who_is_suspended_or_terminated_binds_and_extends_nothing_and_keep
     if state is State.SUSPENDED:
         await store.registry.resume(kind, identifier, NOW, by=BY, reason="settled")
         await store.bindings.bind(another, NOW + 3, by=BY)
+
+
+@pytest.mark.parametrize(
+    ("kind", "identifier", "field", "rule"),
+    [
+        (Provider, "provider", "provider", "R7"),
+        (BusinessUser, "shop", "business_user", "R7"),
+        (Contract, CONTRACT, "business_user", "R6"),
+        (Scenario, "shop/delivery", "scenario", "R17"),
+    ],
+)
+async def test_who_is_suspended_may_narrow_a_binding_and_not_widen_it(
+    store: Store, kind: type[Provider], identifier: str, field: str, rule: str
+) -> None:
+    asked = request(direction=Direction.A_TO_B, ring_seconds=30, longest_seconds=60, most_calls=5)
+    bound = await store.bindings.bind(asked, NOW, by=BY)
+    await store.registry.move(kind, identifier, State.SUSPENDED, NOW, by=BY, reason="misuse")
+    change = store.bindings.change
+    for wider in (
+        change(bound.id, NOW + 1, direction=Direction.BOTH, by=BY),
+        change(bound.id, NOW + 1, direction=Direction.B_TO_A, by=BY),
+        change(bound.id, NOW + 1, most_calls=6, by=BY),
+        change(bound.id, NOW + 1, most_calls=0, by=BY),
+        change(bound.id, NOW + 1, most_calls=4, ring_seconds=31, by=BY),
+        change(bound.id, NOW + 1, ring_seconds=0, by=BY),
+        change(bound.id, NOW + 1, longest_seconds=61, by=BY),
+        change(bound.id, NOW + 1, longest_seconds=0, by=BY),
+    ):
+        assert await refused(wider) == (field, rule)
+    assert await store.bindings.get(bound.id) == bound
+    narrower = await change(bound.id, NOW + 1, ring_seconds=29, longest_seconds=59, most_calls=4, by=BY)
+    assert (narrower.ring_seconds, narrower.longest_seconds, narrower.most_calls) == (29, 59, 4)
+
+
+async def test_a_suspended_user_narrows_an_unlimited_binding(store: Store) -> None:
+    bound = await store.bindings.bind(request(), NOW, by=BY)
+    await store.registry.move(BusinessUser, "shop", State.SUSPENDED, NOW, by=BY, reason="misuse")
+    # 0 is as the switch is set, and that may be less
+    change = store.bindings.change
+    assert await refused(change(bound.id, NOW + 1, longest_seconds=60, by=BY)) == ("business_user", "R7")
+    narrower = await change(bound.id, NOW + 1, direction=Direction.A_TO_B, most_calls=1, by=BY)
+    assert (narrower.direction, narrower.most_calls) == (Direction.A_TO_B, 1)
+
+
+async def test_the_terms_of_a_suspended_scenario_hold(store: Store) -> None:
+    await store.registry.add(Scenario("shop", "strict", direction=Direction.A_TO_B), NOW, by=BY)
+    asked = request(scenario="strict", direction=Direction.A_TO_B, most_calls=2)
+    bound = await store.bindings.bind(asked, NOW, by=BY)
+    strict = await store.registry.get(Scenario, "shop/strict")
+    assert strict is not None
+    await store.registry.change(replace(strict, direction=Direction.B_TO_A), NOW, by=BY)
+    await store.registry.move(Scenario, "shop/strict", State.SUSPENDED, NOW, by=BY, reason="misuse")
+    assert await refused(store.bindings.change(bound.id, NOW, most_calls=1, by=BY)) == ("direction", "R17")
+
+
+@pytest.mark.parametrize(
+    ("kind", "identifier", "field", "rule"),
+    [
+        (Provider, "provider", "provider", "R7"),
+        (BusinessUser, "shop", "business_user", "R7"),
+        (Contract, CONTRACT, "business_user", "R6"),
+    ],
+)
+async def test_who_is_suspended_gives_no_new_member_a_right(
+    store: Store, reader: Reader, kind: type[Provider], identifier: str, field: str, rule: str
+) -> None:
+    group = await store.groups.add("shop", "couriers", (A,), NOW, by=BY)
+    bound = await store.bindings.bind(request(mode=Mode.GXB, group=group.id), NOW, by=BY)
+    await store.registry.move(kind, identifier, State.SUSPENDED, NOW, by=BY, reason="misuse")
+    assert await refused(store.groups.add_members(group.id, (STRANGER,), NOW + 1, by=BY)) == (field, rule)
+    assert await store.groups.get(group.id) == group
+    assert reader.find(X, STRANGER) is None
+    assert reader.find(X, A) is not None
+    # where it gives no right yet, a group may still be put in order
+    await store.bindings.end(bound.id, NOW + 2, by=BY)
+    grown = await store.groups.add_members(group.id, (STRANGER,), NOW + 2, by=BY)
+    assert grown.members == (A, STRANGER)
 
 
 async def test_bindings_are_made_while_a_contract_is_in_force(store: Store) -> None:

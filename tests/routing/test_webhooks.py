@@ -73,7 +73,14 @@ async def test_only_active_webhooks_are_sent_to(store: Store) -> None:
     assert await store.webhooks.signing(2) == ((one, (secret,)),)
 
 
-async def test_a_list_goes_on_behind_a_webhook_that_is_there(store: Store) -> None:
+async def test_a_list_goes_on_behind_a_webhook_that_was_removed(store: Store) -> None:
+    hooks = [(await store.webhooks.add("platform-1", URL, now_ms=now, by="test"))[0] for now in (1, 2, 3)]
+    await store.webhooks.remove(hooks[1].id, now_ms=4, by="test")
+    assert await store.webhooks.list(hooks[1].id) == (hooks[2],)
+    assert await store.webhooks.list() == (hooks[0], hooks[2])
+
+
+async def test_a_list_goes_on_behind_a_webhook_that_was_there(store: Store) -> None:
     with pytest.raises(BindingError, match="no such webhook"):
         await store.webhooks.list("nothing")
     with pytest.raises(NotFound):
@@ -94,16 +101,18 @@ async def test_the_recorder_hears_of_every_change_at_once(store: Store, tmp_path
     subscribers.close()
 
 
-def test_without_a_store_there_are_no_webhooks(tmp_path: Path) -> None:
-    assert Subscribers(tmp_path / "bindings.db").read() == ()
+def test_without_a_store_nobody_knows_the_webhooks(tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match="does not exist"):
+        Subscribers(tmp_path / "bindings.db").read()
 
 
-def test_a_store_of_an_older_version_has_none_until_somebody_brings_it_up_to_date(tmp_path: Path) -> None:
+def test_of_a_store_of_an_older_version_nobody_knows_them_until_it_is_brought_up_to_date(tmp_path: Path) -> None:
     path = tmp_path / "bindings.db"
     with contextlib.closing(sqlite3.connect(path)) as connection:
         connection.executescript("PRAGMA application_id = 0; PRAGMA user_version = 0;")
     subscribers = Subscribers(path)
-    assert subscribers.read() == ()
+    with pytest.raises(StoreError, match="version 0"):
+        subscribers.read()
 
 
 async def test_a_store_put_in_the_place_of_another_is_noticed(store: Store, tmp_path: Path) -> None:
@@ -117,7 +126,8 @@ async def test_a_store_put_in_the_place_of_another_is_noticed(store: Store, tmp_
         (tmp_path / f"bindings.db{suffix}").unlink()
     assert subscribers.read() == ()
     (tmp_path / "bindings.db").unlink()
-    assert subscribers.read() == ()
+    with pytest.raises(StoreError, match="does not exist"):
+        subscribers.read()
     subscribers.close()
 
 

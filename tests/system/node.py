@@ -202,7 +202,7 @@ class Node:
             "sip": {"listen": f"{self.sip.host}:{self.sip.port}", **TIMERS},
             "journal": {"segment_mib": 1},
             "ops": {"listen": f"{self.ops.host}:{self.ops.port}", "control_socket": "control.sock"},
-            "api": {"listen": f"{self.api.host}:{self.api.port}"},
+            "api": {"listen": f"{self.api.host}:{self.api.port}", "webhook_private": True},
             "log": {"level": "debug"},
         }
         for name, values in settings.items():

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from b2bua.app import recorder as recording
 from b2bua.app.recorder import Recorder
 from cdr.record import Event
 from cdr.store import outbox as module
@@ -141,6 +142,48 @@ async def test_a_binding_store_that_cannot_be_read_changes_nothing_about_who_is_
         await recorder.tend()
     await node.deliver()
     assert len(node.delivered) == 6
+
+
+async def test_what_waits_is_kept_while_the_binding_store_is_away(node: Node) -> None:
+    node.hooks = (HOOK, Subscription("w2", "provider-1", frozenset(EVENTS)))
+    node.call("r-1")
+    await node.record()
+    node.hooks = (HOOK,)
+    async with node.recorder() as recorder:
+        assert await recorder.catch_up()
+        node.tell(attempted("r-2"))
+        assert await recorder.catch_up()
+        node.hooks = BindingStoreError("away")
+        node.now_ms += 1_000_000
+        assert await recorder.tend()
+    assert (await node.outbox.counts("w2")).waiting == 3
+
+
+async def test_an_outbox_that_goes_on_refusing_holds_no_records_up(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    real, tries = Outbox.add, 0
+
+    async def refuses(*_: object) -> int:
+        nonlocal tries
+        tries += 1
+        raise StoreError("made by a newer program")
+
+    monkeypatch.setattr(recording, "FIRST_RETRY_SECONDS", 0.001)
+    monkeypatch.setattr(Outbox, "add", refuses)
+    async with node.recorder() as recorder:
+        node.call("r-1")
+        assert await asyncio.wait_for(recorder.catch_up(), 10)
+        assert (recorder.status.stored, recorder.status.untold, recorder.status.error) == (1, 3, "")
+        assert tries == recording.OUTBOX_TRIES
+        node.call("r-2")
+        assert await asyncio.wait_for(recorder.catch_up(), 10)
+        assert tries == recording.OUTBOX_TRIES + 1
+        assert recorder.status.untold == 6
+        monkeypatch.setattr(Outbox, "add", real)
+        node.call("r-3")
+        assert await recorder.catch_up()
+        assert recorder.status.stored == 3
+    await node.deliver()
+    assert node.delivered == [("r-3", 0), ("r-3", 1), ("r-3", 2)]
 
 
 async def test_as_long_as_nobody_knows_the_webhooks_nothing_is_removed(node: Node) -> None:
