@@ -57,7 +57,7 @@ class Policing:
         counters, last_callers = Counters(memory.total), LastCallers(memory.last_caller)
         done = memory.restore(counters, last_callers, policy, self._journal, now_ms)
         self._switch.counters, self._switch.last_callers = counters, last_callers
-        if done.attempts:
+        if done.lines:
             self._log("counts_restored", lines=done.lines, attempts=done.attempts)
 
     def remember(self, position: Position, now_ms: int) -> None:
