@@ -8,6 +8,7 @@ Everything raises StoreError when the file is at fault; nothing was half done th
 set aside, and a new one begun: what providers are told must never hold up the records.
 """
 
+import asyncio
 import contextlib
 import os
 import sqlite3
@@ -167,6 +168,7 @@ class Outbox:
         self._durable = durable
         self._connection: aiosqlite.Connection | None = None
         self._file = (0, 0)
+        self._opening = asyncio.Lock()  # tasks that come at once share one connection
         self._full: frozenset[str] = frozenset()
 
     async def close(self) -> None:
@@ -358,6 +360,10 @@ class Outbox:
 
     async def _ready(self, *, create: bool) -> aiosqlite.Connection | None:
         """The open file. None when there is none, which is not made unless `create`."""
+        async with self._opening:
+            return await self._opened(create)
+
+    async def _opened(self, create: bool) -> aiosqlite.Connection | None:
         try:
             status = self._path.stat()
             same = self._file == (status.st_dev, status.st_ino)
