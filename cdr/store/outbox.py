@@ -169,6 +169,7 @@ class Outbox:
         self._connection: aiosqlite.Connection | None = None
         self._file = (0, 0)
         self._opening = asyncio.Lock()  # tasks that come at once share one connection
+        self._writing = asyncio.Lock()  # and their transactions come one after the other
         self._full: frozenset[str] = frozenset()
 
     async def close(self) -> None:
@@ -194,11 +195,12 @@ class Outbox:
             )  # fmt: skip
         if not values and not lost:
             return 0
-        try:
-            return await self._add(values, lost, now_ms)
-        except sqlite3.Error as error:
-            await self._trouble(error)
-            raise StoreError(f"cannot write {self._path}: {error}") from error
+        async with self._writing:
+            try:
+                return await self._add(values, lost, now_ms)
+            except sqlite3.Error as error:
+                await self._trouble(error)
+                raise StoreError(f"cannot write {self._path}: {error}") from error
 
     async def tend(self, now_ms: int, known: Collection[str]) -> None:
         """Remove what nobody needs any more: what was delivered, what is of webhooks that are not `known`, and dead
